@@ -1,0 +1,306 @@
+"""Settings: one frozen class per stage, read from recsys.toml.
+
+Command-line options beat environment variables (``RECSYS_MODEL__FACTORS=32``) beat the file. A name in
+the environment is a setting only if it holds ``__``. Whatever is not a setting is refused with the
+nearest right one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from recsys.errors import ConfigError, InputError, nearest
+
+CONFIG_NAME = "recsys.toml"
+ENV_PREFIX = "RECSYS_"
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a length of time such as ``3d``, ``12h`` or ``1d12h``.
+
+    Parameters
+    ----------
+    text : str
+        Whole numbers followed by w, d, h, m or s.
+
+    Returns
+    -------
+    datetime.timedelta
+
+    Raises
+    ------
+    ValueError
+        When the text is anything else.
+
+    Examples
+    --------
+    >>> parse_duration("1d12h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    parts = re.findall(r"(\d+)([wdhms])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ValueError(f"a length of time looks like 3d, 12h or 1d12h, got {text!r}")
+    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _instant(value: object) -> object:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs its zone, as in {value.isoformat()}Z")
+        return value.astimezone(UTC)
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Columns(_Section):
+    """Which column, or SQL expression over columns, plays which role.
+
+    A role left at ``None`` is read from its default column when the log has one. `event_type` is
+    needed by the `event_log` layout only.
+    """
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str = "timestamp"
+    like: str | None = None
+    dwell: str | None = None
+    history_only: str | None = None
+    creator: str | None = None
+    category: str | None = None
+    item_created_at: str | None = None
+    event_type: str = "event_type"
+
+
+class EventsSettings(_Section):
+    """Where the log is and how to read it."""
+
+    path: str | None = None
+    layout: Literal["exposures", "event_log"] = "exposures"
+    columns: Columns = Columns()
+    time_unit: Literal["s", "ms", "us"] | None = None
+    signals: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    event_types: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    like_within: Duration = timedelta(days=1)
+    settle: Duration = timedelta(0)
+    max_refused: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+    @model_validator(mode="after")
+    def _event_log_names_its_types(self) -> EventsSettings:
+        if self.layout == "event_log" and "view" not in self.event_types:
+            raise ValueError(
+                'layout = "event_log" needs the event types that are views, '
+                'as in event_types = { view = ["VIEW"], like = ["LIKE"] }'
+            )
+        return self
+
+
+class WindowsSettings(_Section):
+    """Lengths back from as_of, or instants with a zone."""
+
+    calibrate: Duration = timedelta(days=3)
+    test: Duration = timedelta(days=3)
+    gap: Duration = timedelta(0)
+    calibrate_from: Instant | None = None
+    test_from: Instant | None = None
+
+
+class ModelSettings(_Section):
+    """How factors, rates, head and calibrator are fitted.
+
+    `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence
+    ``1 + alpha * r``. `l2` is the ridge penalty of the head on standardised features. A signal with
+    fewer than `min_signal_rows` positive rows before the cut is skipped and named.
+    """
+
+    engine: Literal["local"] = "local"
+    head: Literal["logistic"] = "logistic"
+    factors: Annotated[int, Field(ge=1, le=4096)] = 64
+    iterations: Annotated[int, Field(ge=1)] = 15
+    alpha: Annotated[float, Field(gt=0)] = 10.0
+    regularization: Annotated[float, Field(gt=0)] = 0.05
+    l2: Annotated[float, Field(gt=0)] = 1.0
+    folds: Annotated[int, Field(ge=2)] = 5
+    min_signal_rows: Annotated[int, Field(ge=1)] = 100
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class EvaluationSettings(_Section):
+    """How figures get their intervals."""
+
+    bootstraps: Annotated[int, Field(ge=100)] = 1000
+    null_draws: Annotated[int, Field(ge=100)] = 200
+
+
+class GatesSettings(_Section):
+    """Bounds that a run must meet before anything is published."""
+
+    max_normalized_entropy: Annotated[float, Field(gt=0)] = 1.0
+
+
+class OutputSettings(_Section):
+    """Where results go, and how many of them."""
+
+    path: str = "out"
+    top_n: Annotated[int, Field(ge=1)] = 100
+    exclude: Literal["seen", "liked", "none"] = "seen"
+    keep: Annotated[int, Field(ge=1)] = 7
+
+
+class Settings(_Section):
+    """Every setting of a run.
+
+    Examples
+    --------
+    >>> Settings(model=ModelSettings(factors=32)).model.factors
+    32
+    """
+
+    events: EventsSettings = EventsSettings()
+    windows: WindowsSettings = WindowsSettings()
+    model: ModelSettings = ModelSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    gates: GatesSettings = GatesSettings()
+    output: OutputSettings = OutputSettings()
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read recsys.toml, then the environment, then the overrides.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The file, or the folder that holds a `recsys.toml`. Relative paths inside it start at the file's
+        folder. Without it the defaults stand.
+    overrides : mapping of section to mapping of key to value, optional
+        What the command line says. `None` values are passed over.
+    environ : mapping, optional
+        Default `os.environ`.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    InputError
+        When the file is missing or unreadable.
+    ConfigError
+        When it is not TOML, or says something that is not a setting.
+    """
+    written = _read_toml(Path(path)) if path is not None else {}
+    layers = [written, _from_environment(os.environ if environ is None else environ), dict(overrides or {})]
+    return build_settings(_merge(*layers))
+
+
+def build_settings(values: Mapping[str, Any]) -> Settings:
+    """Turn a nested mapping into settings, with one-line errors.
+
+    Parameters
+    ----------
+    values : mapping of section to mapping of key to value
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ConfigError
+        Naming the key, the value and the way out.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    path = path / CONFIG_NAME if path.is_dir() else path
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the configuration {str(path)!r} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    for section in ("events", "output"):
+        place = written.get(section)
+        if isinstance(place, dict) and isinstance(place.get("path"), str) and "://" not in place["path"]:
+            place["path"] = str(path.parent / place["path"])
+    return written
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(ENV_PREFIX) or "__" not in name:
+            continue
+        *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = _toml_value(text)
+    return found
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+                merged[key] = _merge(merged[key], value)
+            elif isinstance(value, Mapping):
+                merged[key] = _merge(value)
+            elif value is not None:
+                merged[key] = value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    name = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        return f"{name!r} is not a setting: {nearest(place[-1], _names_at(place[:-1]))}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {said}, got {first['input']!r}" if place else said
+
+
+def _names_at(place: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in place:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
