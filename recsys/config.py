@@ -89,7 +89,6 @@ class Columns(_Section):
     history_only: str | None = None
     creator: str | None = None
     category: str | None = None
-    item_created_at: str | None = None
     event_type: str = "event_type"
 
 
@@ -141,7 +140,7 @@ class ModelSettings(_Section):
     iterations: Annotated[int, Field(ge=1)] = 15
     alpha: Annotated[float, Field(gt=0)] = 10.0
     regularization: Annotated[float, Field(gt=0)] = 0.05
-    l2: Annotated[float, Field(gt=0)] = 1.0
+    l2: Annotated[float, Field(gt=0)] = 10.0
     folds: Annotated[int, Field(ge=2)] = 5
     min_signal_rows: Annotated[int, Field(ge=1)] = 100
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

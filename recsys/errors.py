@@ -5,6 +5,7 @@
     RecsysError             exit 1
     ├── UsageError          exit 2    the call makes no sense
     ├── DataError           exit 65   the log was read and refused
+    │   └── RefusedRowsError          more of its rows than events.max_refused; carries them
     ├── InputError          exit 66   an input is missing or unreadable
     ├── OutputError         exit 73   the output cannot be written
     ├── LockedError         exit 75   another run holds the lock
@@ -19,7 +20,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class RecsysError(Exception):
@@ -44,6 +48,21 @@ class DataError(RecsysError):
     """The log was read, and refused."""
 
     exit_code = 65
+
+
+class RefusedRowsError(DataError):
+    """More rows were refused than `events.max_refused` allows.
+
+    Attributes
+    ----------
+    refused : polars.DataFrame
+        The rows with their reasons, so that they can be looked at.
+
+    """
+
+    def __init__(self, message: str, refused: pl.DataFrame) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class InputError(RecsysError):

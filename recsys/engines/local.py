@@ -1,0 +1,63 @@
+"""ALS on this machine: implicit's solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.config import ModelSettings
+from recsys.factors import Factors
+from recsys.matrix import UserItems, confidences, one_blas_thread
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """implicit's conjugate-gradient ALS (Takács, Pilászy and Tikk 2011).
+
+    Attributes
+    ----------
+    threads : int
+        0 means one a core. Factors do not depend on it.
+
+    """
+
+    threads: int = 0
+
+    def fit(self, user_items: UserItems, settings: ModelSettings, seed: int) -> Factors:
+        """Minimise ``sum c (p - x.y)^2 + regularization (|x|^2 + |y|^2)``, c = 1 + alpha r, p = [r > 0].
+
+        Parameters
+        ----------
+        user_items : csr_matrix of float32, shape (n_users, n_items)
+        settings : ModelSettings
+        seed : int
+
+        Returns
+        -------
+        Factors
+
+        References
+        ----------
+        Hu, Koren and Volinsky (2008), doi 10.1109/ICDM.2008.22.
+
+        """
+        with one_blas_thread():
+            from implicit.cpu.als import AlternatingLeastSquares
+
+            # implicit's own confidence is alpha * r without the 1, hence alpha = 1 here.
+            als = AlternatingLeastSquares(
+                factors=settings.factors,
+                regularization=settings.regularization,
+                alpha=1.0,
+                iterations=settings.iterations,
+                num_threads=self.threads,
+                random_state=seed,
+            )
+            als.fit(confidences(user_items, settings.alpha), show_progress=False)
+        observed_users = np.diff(user_items.indptr) > 0
+        observed_items = np.bincount(user_items.indices, minlength=user_items.shape[1]) > 0
+        return Factors(
+            np.where(observed_users[:, None], als.user_factors, np.float32(0)),
+            np.where(observed_items[:, None], als.item_factors, np.float32(0)),
+        )

@@ -1,0 +1,17 @@
+"""Read a log of who was shown what: accepted exposures, and refused rows with their reasons.
+
+.. code-block:: text
+
+    _sources    path, glob, folder, frame  -> lazy rows
+    _roles      columns and SQL            -> one column a role
+    _parse      values as stored           -> canonical types
+    _read       rules, as-of, duplicates   -> EventLog
+    _fold       one row an event           -> one row an exposure
+    _profile    EventLog                   -> figures a person can read
+    _propose    a log nobody described yet -> a commented recsys.toml
+"""
+
+from recsys.events._read import EventLog, ReadCounts, read, read_events
+from recsys.events._sources import read_table
+
+__all__ = ["EventLog", "ReadCounts", "read", "read_events", "read_table"]

@@ -1,0 +1,279 @@
+"""From an opened source to an EventLog: rules, as-of, duplicates, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from recsys.config import EventsSettings, build_settings
+from recsys.errors import ConfigError, DataError, RefusedRowsError
+from recsys.events._fold import fold_events
+from recsys.events._parse import parse_columns
+from recsys.events._roles import EVENT_TYPE, Roles, resolve_roles
+from recsys.events._sources import Source, open_source, unreadable
+from recsys.schema import (
+    FACTORS_ONLY,
+    HISTORY_ONLY,
+    ITEM,
+    LIKED,
+    REASONS,
+    ROW,
+    TIME,
+    USER,
+    candidate_schema,
+)
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """What became of the rows before as_of.
+
+    Attributes
+    ----------
+    read : int
+        Rows before as_of, and rows without a readable time.
+    refused : int
+        Rows that broke a rule.
+    duplicates : int
+        Rows with the user, item and time (and event type) of an earlier one: dropped, outside
+        `max_refused`.
+    unsettled : int
+        Exposures too young for their like to have arrived (`settle`).
+    likes_without_view : int
+        Event log only: they feed factors and nothing else.
+    accepted : int
+        Rows of the exposure table.
+    reasons : dict of str to int
+        Refused rows by broken rule; a row may break several.
+
+    """
+
+    read: int
+    refused: int
+    duplicates: int
+    unsettled: int
+    likes_without_view: int
+    accepted: int
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Accepted exposures and refused rows, everything before `as_of`.
+
+    Attributes
+    ----------
+    exposures : polars.DataFrame
+        `user_id`, `item_id` as given; `timestamp` (UTC, microseconds); `liked` (boolean); signals and
+        outcomes (float64, null is unknown); `history_only`, `factors_only` (boolean); and what else
+        the log offers of `dwell_seconds`, `creator_id`, `category`. For an event log also ``<name>_at``: when a like or outcome arrived.
+    refused : polars.DataFrame
+        `row` (position in the input, from 0), `reasons`, and the columns of the input as text.
+    as_of : datetime.datetime
+        Nothing at or after it was read.
+    signals, outcomes : tuple of str
+    positives_only : bool
+        No exposure without a like is known: no probability can be.
+    counts : ReadCounts
+    files : tuple of str
+        What was read; empty for a frame in memory.
+
+    """
+
+    exposures: pl.DataFrame
+    refused: pl.DataFrame
+    as_of: datetime
+    signals: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    positives_only: bool
+    counts: ReadCounts
+    files: tuple[str, ...] = ()
+
+
+def read_events(
+    events: Any,
+    *,
+    as_of: datetime | None = None,
+    like: str | None = None,
+    **settings: Any,
+) -> EventLog:
+    """Read a log in one line.
+
+    Parameters
+    ----------
+    events : path-like or polars or pandas frame
+    as_of : datetime.datetime, optional
+        Only rows before it are read. Default: the end of the log.
+    like : str, optional
+        Column or SQL expression of the like. Short for ``columns={"like": ...}``.
+    **settings
+        Any key of the `[events]` section.
+
+    Returns
+    -------
+    EventLog
+
+    Raises
+    ------
+    RecsysError
+        See `read`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> log = read_events(pl.DataFrame({
+    ...     "user_id": [1, 1, 2], "item_id": ["a", "b", "a"], "rating": [5, 3, None],
+    ...     "timestamp": [1_700_000_000, 1_700_000_060, 1_700_000_120],
+    ... }), like="rating >= 4", max_refused=0.5)
+    >>> log.exposures["liked"].to_list(), log.refused["reasons"].to_list()
+    ([True, False], ['liked_missing'])
+
+    """
+    if like is not None:
+        settings["columns"] = {**settings.get("columns", {}), "like": like}
+    return read(build_settings({"events": settings}).events, as_of, events)
+
+
+def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = None) -> EventLog:
+    """Read the log that the settings describe.
+
+    Parameters
+    ----------
+    settings : EventsSettings
+    as_of : datetime.datetime, optional
+        With a zone. Only rows before it are read. Default: just after the last row.
+    events : path-like or polars or pandas frame, optional
+        Read instead of `settings.path`.
+
+    Returns
+    -------
+    EventLog
+
+    Raises
+    ------
+    InputError
+        The log is missing or unreadable.
+    ConfigError
+        A column is missing or misspelt, or a unit is in doubt.
+    DataError
+        The log is empty, more than `max_refused` of it was refused, or it holds no like at all.
+
+    """
+    if events is None:
+        events = settings.path
+    if events is None:
+        raise ConfigError("events.path is not set: write it into recsys.toml or give --events PATH")
+    source = open_source(events)
+    roles = resolve_roles(source, settings)
+    try:
+        parsed = parse_columns(roles, settings).with_row_index(ROW).pipe(_before, as_of).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(source.name, error) from None
+    accepted, failed = _apply_rules(parsed, roles)
+    refused = _describe_refused(source, failed)
+    _check_share(len(parsed), refused, settings.max_refused, source.name)
+    unique = _drop_duplicates(accepted)
+    if as_of is None:
+        as_of = _end_of(unique)
+    exposures = _label(unique, roles, settings)
+    settled = exposures.filter(pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle))
+    counts = ReadCounts(
+        read=len(parsed),
+        refused=len(refused),
+        duplicates=len(accepted) - len(unique),
+        unsettled=len(exposures) - len(settled),
+        likes_without_view=int(settled[FACTORS_ONLY].sum()) if EVENT_TYPE in roles.looks else 0,
+        accepted=len(settled),
+        reasons=_count_reasons(refused),
+    )
+    return EventLog(
+        exposures=settled,
+        refused=refused,
+        as_of=as_of,
+        signals=roles.signals,
+        outcomes=roles.outcomes,
+        positives_only=_positives_only(settled, source.name),
+        counts=counts,
+        files=tuple(str(file) for file in source.files),
+    )
+
+
+def _before(rows: pl.LazyFrame, as_of: datetime | None) -> pl.LazyFrame:
+    return rows if as_of is None else rows.filter((pl.col(TIME) < as_of) | pl.col(TIME).is_null())
+
+
+def _apply_rules(parsed: pl.DataFrame, roles: Roles) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split into accepted rows, and (row, reasons) of the others."""
+    numbers = [name for name in roles.numbers if name in parsed.columns]
+    schema = candidate_schema(numbers, LIKED in parsed.columns)
+    _, failure = schema.filter(parsed.select(schema.column_names()))
+    rules = [name for name in failure.counts()]
+    broken = failure.details().select(
+        ROW,
+        pl.concat_str(
+            [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules] or [pl.lit("")],
+            separator=", ",
+            ignore_nulls=True,
+        ).alias(REASONS),
+    )
+    return parsed.join(broken, on=ROW, how="anti", maintain_order="left"), broken
+
+
+def _count_reasons(failed: pl.DataFrame) -> dict[str, int]:
+    reasons = failed[REASONS].str.split(", ").explode().drop_nulls().value_counts().sort(REASONS)
+    return dict(zip(reasons[REASONS], reasons["count"], strict=True))
+
+
+def _describe_refused(source: Source, failed: pl.DataFrame) -> pl.DataFrame:
+    """Read the refused rows again, as they were written."""
+    wanted = source.rows.with_row_index(ROW).join(failed.lazy(), on=ROW, how="inner", maintain_order="left")
+    texts = [
+        pl.col(name).cast(pl.String, strict=False)
+        for name, kind in source.types.items()
+        if name not in (ROW, REASONS) and not kind.is_nested()
+    ]
+    return wanted.select(ROW, REASONS, *texts).collect()
+
+
+def _check_share(read: int, refused: pl.DataFrame, max_refused: float, name: str) -> None:
+    if read == 0:
+        raise DataError(f"{name!r} has no rows before as_of")
+    if len(refused) > max_refused * read or len(refused) == read:
+        reason, count = max(_count_reasons(refused).items(), key=lambda item: item[1])
+        raise RefusedRowsError(
+            f"{len(refused):,} of {read:,} rows of {name!r} are refused, above events.max_refused = "
+            f"{max_refused:g}; most often {reason} ({count:,}): see `recsys check --output DIR`",
+            refused,
+        )
+
+
+def _drop_duplicates(accepted: pl.DataFrame) -> pl.DataFrame:
+    key = [name for name in (USER, ITEM, TIME, EVENT_TYPE) if name in accepted.columns]
+    return accepted.unique(key, keep="first", maintain_order=True)
+
+
+def _end_of(rows: pl.DataFrame) -> datetime:
+    last: datetime = rows.select(pl.col(TIME).max()).item()
+    return last + timedelta(microseconds=1)
+
+
+def _label(rows: pl.DataFrame, roles: Roles, settings: EventsSettings) -> pl.DataFrame:
+    """Give every row its like and the flags that say what it may feed."""
+    if settings.layout == "event_log":
+        rows = fold_events(rows, settings, roles)
+    has_like = LIKED in rows.columns
+    flags = {HISTORY_ONLY: False, FACTORS_ONLY: not has_like}
+    absent = [pl.lit(value).alias(name) for name, value in flags.items() if name not in rows.columns]
+    liked = pl.col(LIKED) == 1.0 if has_like else pl.lit(True).alias(LIKED)
+    return rows.with_columns(liked, *absent).drop(ROW)
+
+
+def _positives_only(exposures: pl.DataFrame, name: str) -> bool:
+    if not exposures[LIKED].any():
+        raise DataError(
+            f"no row of {name!r} is liked: check columns.like, or event_types.like for an event log"
+        )
+    return not (~exposures[LIKED] & ~exposures[FACTORS_ONLY]).any()

@@ -1,0 +1,357 @@
+"""A snapshot and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.config import ModelSettings, WindowsSettings
+from recsys.errors import DataError, UsageError
+from recsys.events import EventLog, read_events
+from recsys.features import Pairs, Snapshot, Snapshots
+from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
+from recsys.model._artefact import from_files, to_files
+from recsys.model._rank import logit_factors, score_factors
+from recsys.probability import ProbabilityHead, fit_probability_head
+from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
+from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
+
+_CHUNK = 262_144
+_USER_CHUNK = 65_536
+# Ranked in float32, scored in float64: a few more than asked, so that rounding loses no item.
+_SLACK = 8
+
+
+@dataclass(frozen=True)
+class WillLikeModel:
+    """How likely is this person to press like, if shown this item?
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        Everything known before `as_of`.
+    head : ProbabilityHead or None
+        None for a log of positives only: then it ranks, and `will_like` is null.
+    shown : polars.DataFrame or None
+        `user_id`, `item_id`, `liked` of the log it was fitted on; None when loaded from files.
+    threads : int
+        0 means one a core. No result depends on it.
+
+    Notes
+    -----
+    A probability is conditional on an exposure like the logged ones.
+
+    """
+
+    snapshot: Snapshot
+    head: ProbabilityHead | None
+    shown: pl.DataFrame | None = None
+    threads: int = 0
+
+    @classmethod
+    def fit(
+        cls,
+        exposures: EventLog | Frame,
+        settings: ModelSettings | None = None,
+        as_of: datetime | None = None,
+        *,
+        windows: WindowsSettings | None = None,
+        threads: int = 0,
+    ) -> WillLikeModel:
+        """Fit the model that `recsys train` publishes.
+
+        Parameters
+        ----------
+        exposures : EventLog or polars or pandas frame
+            A frame needs the default column names.
+        settings : ModelSettings, optional
+        as_of : datetime.datetime, optional
+            Default: the end of the log.
+        windows : WindowsSettings, optional
+            The head is fitted on exposures of the last `windows.calibrate` before as_of, with features
+            from before them; factors and rates are then refreshed to as_of.
+        threads : int, optional
+
+        Returns
+        -------
+        WillLikeModel
+
+        Raises
+        ------
+        DataError
+            When the head's window lacks likes, or nothing lies before it.
+
+        Examples
+        --------
+        >>> from recsys.simulation import World, simulate
+        >>> log = simulate(World.preset("small", exposures=4000, users=100, items=50, seed=1)).events
+        >>> model = WillLikeModel.fit(log, ModelSettings(factors=8, iterations=2))
+        >>> model.recommend([1, 2], n=3)["rank"].to_list()
+        [1, 2, 3, 1, 2, 3]
+
+        """
+        log = exposures if isinstance(exposures, EventLog) else read_events(exposures, as_of=as_of)
+        settings, windows = settings or ModelSettings(), windows or WindowsSettings()
+        laid = split_by_time(windows, as_of or log.as_of)
+        window = slide_to_end(laid, windows.gap)
+        return fit_model(Snapshots(log, settings, threads), window, window.end)
+
+    def predict_proba(self, pairs: Frame) -> Any:
+        """Say how likely each user is to like each item, if shown it.
+
+        Parameters
+        ----------
+        pairs : polars or pandas frame
+            `user_id`, `item_id`; optionally `creator_id` and `category`, which help with new items.
+
+        Returns
+        -------
+        frame of the same kind and length
+            `user_id`, `item_id`, `will_like` (float32, in (0, 1)), `will_like_low`, `will_like_high`
+            (null), `score` (float32; null when either side has no like before the cut).
+
+        Raises
+        ------
+        InputError
+            When a column is missing.
+
+        """
+        asked = to_polars(pairs)
+        require_columns(asked, (USER, ITEM), "the table of pairs")
+        placed = self.snapshot.place(asked)
+        columns = self._score(placed)
+        return in_kind(asked.select(USER, ITEM).with_columns(columns), pairs)
+
+    def recommend(
+        self,
+        user_ids: Any = None,
+        n: int = 20,
+        *,
+        items: Frame | None = None,
+        exclude: Frame | None = None,
+    ) -> Any:
+        """Rank every user's n likeliest items.
+
+        Parameters
+        ----------
+        user_ids : sequence or series of ids, optional
+            Default: every user seen before as_of. New users get what a new user gets.
+        n : int
+        items : polars or pandas frame, optional
+            The eligible catalogue: `item_id`, optionally `creator_id`, `category`. Default: every item
+            seen before as_of.
+        exclude : polars or pandas frame, optional
+            Pairs `user_id`, `item_id` not to recommend. Default: what the log that was fitted showed.
+
+        Returns
+        -------
+        polars.DataFrame, or pandas.DataFrame when `items` or `user_ids` is pandas
+            `user_id`, `item_id`, `rank` (int32, from 1), then the columns of `predict_proba`; sorted by
+            user and rank. Rank follows `will_like`, or the like score where that is null.
+
+        Raises
+        ------
+        UsageError
+            When a model loaded from files is not told what to exclude.
+
+        """
+        if n < 1:
+            raise UsageError(f"n must be at least 1, got {n}")
+        if exclude is None and self.shown is None:
+            raise UsageError("a model loaded from files has no log: say which pairs to exclude (exclude=...)")
+        users = self._user_index(user_ids)
+        catalogue = self._catalogue(items)
+        left_out = _exclusion(users, catalogue[ITEM], to_polars(self.shown if exclude is None else exclude))
+        places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
+        eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
+        parts = [
+            self._rank(users.ids[start : start + _USER_CHUNK], catalogue, eligible, n, left_out, start)
+            for start in range(0, len(users), _USER_CHUNK)
+        ]
+        ranked = pl.concat(parts)
+        return in_kind(ranked, items if items is not None else user_ids)
+
+    def to_files(self) -> dict[str, bytes]:
+        """Write the model as named bytes: equal models, equal bytes."""
+        return to_files(self.snapshot, self.head)
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], threads: int = 0) -> WillLikeModel:
+        """Read a model back from `to_files`."""
+        return cls(*from_files(files), threads=threads)
+
+    def features(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Compute the head's features of pairs, shape (n, d)."""
+        if self.head is None:
+            raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
+        names = self.snapshot.names
+        columns = [names.index(name) for name in self.head.head.names]
+        return self.snapshot.pair_features(pairs)[:, columns]
+
+    def probabilities(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Compute will_like of pairs as float64, shape (n,)."""
+        if self.head is None:
+            raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
+        size = len(pairs.places[USER])
+        chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
+        return np.concatenate([np.empty(0), *(self.head.predict(self.features(chunk)) for chunk in chunks)])
+
+    def _score(self, pairs: Pairs) -> list[pl.Series]:
+        factors = self.snapshot.factors[LIKED]
+        users, items = pairs.places[USER], pairs.places[ITEM]
+        warm = pl.Series(factors.is_warm(users, items))
+        scores = pl.Series(factors.scores(users, items))
+        nothing = pl.Series([None], dtype=pl.Float32).new_from_index(0, len(users))
+        will_like = nothing
+        if self.head is not None:
+            will_like = pl.Series(_to_float32(self.probabilities(pairs)))
+        return [
+            will_like.alias("will_like"),
+            nothing.alias("will_like_low"),
+            nothing.alias("will_like_high"),
+            scores.set(~warm, None).alias("score"),
+        ]
+
+    def _user_index(self, user_ids: Any) -> IdIndex:
+        known = self.snapshot.entities[USER].index
+        if user_ids is None:
+            return known
+        asked = IdIndex.of(pl.Series(USER, user_ids))
+        known.codes(asked.ids)
+        return asked
+
+    def _catalogue(self, items: Frame | None) -> pl.DataFrame:
+        if items is None:
+            return pl.DataFrame({ITEM: self.snapshot.entities[ITEM].index.ids})
+        catalogue = to_polars(items)
+        require_columns(catalogue, (ITEM,), "the table of items")
+        return catalogue.drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
+
+    def _rank(
+        self,
+        user_ids: pl.Series,
+        catalogue: pl.DataFrame,
+        eligible: Pairs,
+        n: int,
+        left_out: UserItems,
+        start: int,
+    ) -> pl.DataFrame:
+        users = self.snapshot.entities[USER].index.codes(user_ids)
+        if self.head is not None:
+            factors = logit_factors(self.snapshot, self.head.head, users, eligible)
+        else:
+            factors = score_factors(self.snapshot, LIKED, users, eligible)
+        best = factors.top_n(n + _SLACK, left_out[start : start + len(users)], self.threads)
+        items = {kind: places[best.items] for kind, places in eligible.places.items()}
+        scored = pl.DataFrame(self._score(Pairs({USER: users[best.users], **items})))
+        order = scored["will_like"] if self.head is not None else pl.Series(best.scores)
+        return _take_best(
+            scored.select(
+                user_ids.gather(best.users).alias(USER),
+                catalogue[ITEM].gather(best.items).alias(ITEM),
+                pl.all(),
+                pl.Series("order", order),
+                pl.Series("user_place", best.users),
+                pl.Series("item_place", best.items),
+            ),
+            n,
+        )
+
+
+def _take_best(scored: pl.DataFrame, n: int) -> pl.DataFrame:
+    keys = ["user_place", "order", "item_place"]
+    ranked = scored.sort(keys, descending=[False, True, False])
+    ranked = ranked.with_columns(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user_place").alias("rank")
+    )
+    ranked = ranked.filter(pl.col("rank") <= n)
+    return ranked.select(USER, ITEM, "rank", "will_like", "will_like_low", "will_like_high", "score")
+
+
+def _to_float32(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
+    # The float32 next below 1 is 1 - 6e-8: rounding must not close the interval.
+    return np.minimum(probabilities.astype(np.float32), np.nextafter(np.float32(1), np.float32(0)))
+
+
+def _exclusion(users: IdIndex, items: pl.Series, pairs: pl.DataFrame) -> UserItems:
+    rows, columns = users.codes(pairs[USER]), IdIndex(items).codes(pairs[ITEM])
+    both = (rows != UNSEEN) & (columns != UNSEEN)
+    shape = (len(users), len(items))
+    return interactions(rows[both], columns[both], np.ones(int(both.sum()), np.float32), shape)
+
+
+def _slice(pairs: Pairs, start: int, stop: int) -> Pairs:
+    return Pairs({kind: places[start:stop] for kind, places in pairs.places.items()})
+
+
+def pairs_of(exposures: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Name the pairs not to recommend again.
+
+    Parameters
+    ----------
+    exposures : polars.DataFrame
+    kind : {"seen", "liked", "none"}
+
+    Returns
+    -------
+    polars.DataFrame
+        `user_id`, `item_id`.
+
+    """
+    kept = {"seen": pl.lit(True), "liked": pl.col(LIKED), "none": pl.lit(False)}[kind]
+    return exposures.filter(kept).select(USER, ITEM)
+
+
+def fit_model(
+    snapshots: Snapshots,
+    window: Window,
+    refresh_to: datetime,
+    use: Callable[[str], bool] = lambda name: True,
+) -> WillLikeModel:
+    """Fit a head on a window, then refresh what it reads: ``fit(c, e)``.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+    window : Window
+        The head learns from its exposures, with features from before `window.cut`.
+    refresh_to : datetime.datetime
+        Cut of the factors and rates that serve.
+    use : callable of str to bool, optional
+        Which features the head may read; a baseline is the same procedure with fewer.
+
+    Returns
+    -------
+    WillLikeModel
+
+    Raises
+    ------
+    DataError
+        When the window lacks likes or unliked exposures.
+
+    """
+    log = snapshots.log
+    shown = known_before(log.exposures, refresh_to).select(USER, ITEM, LIKED)
+    if log.positives_only:
+        return WillLikeModel(snapshots.at(refresh_to), None, shown, snapshots.threads)
+    rows = exposures_in(log.exposures, window)
+    require_both_labels(rows, window, "calibrate")
+    before = snapshots.at(window.cut)
+    names = [name for name in before.names if use(name)]
+    columns = [before.names.index(name) for name in names]
+    features = before.pair_features(before.place(rows))[:, columns]
+    head = fit_probability_head(
+        features, rows[LIKED].to_numpy(), _user_codes(rows), names, snapshots.settings
+    )
+    after = snapshots.at(refresh_to, tuple(name for name in log.signals if name in before.factors))
+    return WillLikeModel(after, head, shown, snapshots.threads)
+
+
+def _user_codes(rows: pl.DataFrame) -> NDArray[np.int32]:
+    return IdIndex.of(rows[USER]).codes(rows[USER])

@@ -1,0 +1,95 @@
+"""Exact top-n by will_like.
+
+A logistic head over dot products is itself a factorisation: the log-odds of (u, i) are the inner product
+of u's weighted factors, what the head makes of u, and 1, with i's factors, 1, and what it makes of i. The
+calibrator keeps the order. So the best items of every user by probability need no candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.factors import Factors
+from recsys.features import Pairs, Snapshot
+from recsys.probability import LogisticHead
+from recsys.schema import ITEM, USER
+
+
+def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int32], items: Pairs) -> Factors:
+    """Write the head's log-odds as a factorisation.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    head : LogisticHead
+    users : ndarray of int32, shape (n,)
+        Places; -1 is unseen.
+    items : Pairs of length m
+        Places of the items, their creators and categories.
+
+    Returns
+    -------
+    Factors
+        ``user_factors[a] . item_factors[b]`` is the log-odds of the a-th user and the b-th item.
+
+    """
+    weights = dict(zip(head.names, head.weights, strict=True))
+    dots = [
+        (factors, weights[f"dot:{name}"])
+        for name, factors in snapshot.factors.items()
+        if f"dot:{name}" in weights
+    ]
+    own = _told(snapshot, weights, USER, users) + head.intercept
+    theirs = sum(
+        (_told(snapshot, weights, kind, places) for kind, places in items.places.items()),
+        np.zeros(len(items.places[ITEM])),
+    )
+    left = [_rows(factors.user_factors, users) * np.float32(weight) for factors, weight in dots]
+    right = [_rows(factors.item_factors, items.places[ITEM]) for factors, _ in dots]
+    return Factors(_columns(*left, own, np.ones(len(own))), _columns(*right, np.ones(len(theirs)), theirs))
+
+
+def score_factors(snapshot: Snapshot, signal: str, users: NDArray[np.int32], items: Pairs) -> Factors:
+    """Rank by one factorisation; users it does not know get the most exposed items.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    signal : str
+    users : ndarray of int32, shape (n,)
+    items : Pairs of length m
+
+    Returns
+    -------
+    Factors
+
+    """
+    factors = snapshot.factors[signal]
+    left = _rows(factors.user_factors, users)
+    table = snapshot.entities[ITEM]
+    popularity = table.values[items.places[ITEM], table.names.index("ln_exposures")]
+    cold = np.logical_not(left.any(axis=1))
+    return Factors(
+        _columns(left, cold), _columns(_rows(factors.item_factors, items.places[ITEM]), popularity)
+    )
+
+
+def _told(
+    snapshot: Snapshot, weights: dict[str, np.float64], kind: str, places: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    table = snapshot.entities[kind]
+    weight = np.array([weights.get(f"{kind}:{name}", 0.0) for name in table.names])
+    return np.asarray((table.values * weight).sum(axis=1)[places])
+
+
+def _rows(factors: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.float32]:
+    if not len(factors):
+        return np.zeros((len(places), factors.shape[1]), np.float32)
+    return np.where(places[:, None] >= 0, factors[places], np.float32(0))
+
+
+def _columns(*parts: NDArray[Any]) -> NDArray[np.float32]:
+    return np.column_stack(parts).astype(np.float32)

@@ -1,0 +1,177 @@
+"""Windows by time: train | gap | calibrate | gap | test.
+
+Cuts are global and rows never cross them. What a row says at a cut is what was known by then: a like
+that arrived later than the cut does not label an exposure before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from recsys.config import WindowsSettings
+from recsys.errors import ConfigError, DataError
+from recsys.schema import FACTORS_ONLY, HISTORY_ONLY, LIKED, TIME, arrived
+
+
+@dataclass(frozen=True)
+class Window:
+    """Exposures from `start` to before `end`, explained by what was known before `cut`."""
+
+    cut: datetime
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where a head learns and where it is scored.
+
+    Attributes
+    ----------
+    calibrate : Window
+        Its end is the cut of the test window.
+    test : Window
+        Its end is as_of.
+
+    """
+
+    calibrate: Window
+    test: Window
+
+
+def split_by_time(settings: WindowsSettings, as_of: datetime) -> Windows:
+    """Lay the windows back from as_of.
+
+    Parameters
+    ----------
+    settings : WindowsSettings
+        Lengths, or the instants `calibrate_from` and `test_from`.
+    as_of : datetime.datetime
+        With a zone.
+
+    Returns
+    -------
+    Windows
+
+    Raises
+    ------
+    ConfigError
+        When the windows are empty or in the wrong order.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> windows = split_by_time(WindowsSettings(), datetime(2024, 1, 10, tzinfo=UTC))
+    >>> windows.calibrate.start.day, windows.calibrate.end.day, windows.test.start.day
+    (4, 7, 7)
+
+    """
+    test_from = settings.test_from or as_of - settings.test
+    calibrate_until = test_from - settings.gap
+    calibrate_from = settings.calibrate_from or calibrate_until - settings.calibrate
+    _in_order("calibrate_from", calibrate_from, "test_from less the gap", calibrate_until)
+    _in_order("test_from", test_from, "as_of", as_of)
+    return Windows(
+        calibrate=Window(calibrate_from - settings.gap, calibrate_from, calibrate_until),
+        test=Window(calibrate_until, test_from, as_of),
+    )
+
+
+def slide_to_end(windows: Windows, gap: timedelta) -> Window:
+    """Move the calibrate window to the end of the log: what `train` fits its head on.
+
+    Parameters
+    ----------
+    windows : Windows
+    gap : datetime.timedelta
+
+    Returns
+    -------
+    Window
+        As long as `windows.calibrate`, ending at as_of.
+
+    """
+    end = windows.test.end
+    start = end - (windows.calibrate.end - windows.calibrate.start)
+    return Window(start - gap, start, end)
+
+
+def _in_order(earlier: str, at: datetime, later: str, before: datetime) -> None:
+    if at >= before:
+        raise ConfigError(f"{earlier} must lie before {later}, got {at.isoformat()} and {before.isoformat()}")
+
+
+def known_before(exposures: pl.DataFrame, cut: datetime) -> pl.DataFrame:
+    """Take what was known before a cut.
+
+    Parameters
+    ----------
+    exposures : polars.DataFrame
+    cut : datetime.datetime
+
+    Returns
+    -------
+    polars.DataFrame
+        Exposures before the cut; likes and outcomes that arrived at or after it are taken back.
+
+    """
+    return _take_back(exposures.filter(pl.col(TIME) < cut), cut)
+
+
+def exposures_in(exposures: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Take the exposures of a window, labelled as they were known at its end.
+
+    Parameters
+    ----------
+    exposures : polars.DataFrame
+    window : Window
+
+    Returns
+    -------
+    polars.DataFrame
+        Without `history_only` and `factors_only` rows.
+
+    """
+    inside = pl.col(TIME).is_between(window.start, window.end, closed="left")
+    shown = ~pl.col(HISTORY_ONLY) & ~pl.col(FACTORS_ONLY)
+    return _take_back(exposures.filter(inside & shown), window.end)
+
+
+def _take_back(rows: pl.DataFrame, cut: datetime) -> pl.DataFrame:
+    late = [name for name in rows.columns if arrived(name) in rows.columns]
+    return rows.with_columns(
+        pl.when(pl.col(arrived(name)) >= cut)
+        .then(pl.lit(0).cast(rows.schema[name]))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in late
+    )
+
+
+def require_both_labels(rows: pl.DataFrame, window: Window, name: str) -> None:
+    """Refuse a window in which nothing, or everything, was liked.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        The window's exposures.
+    window : Window
+    name : str
+        Its name in the message.
+
+    Raises
+    ------
+    DataError
+        Naming the window, its rows and its likes.
+
+    """
+    likes = int(rows[LIKED].sum())
+    if not 0 < likes < len(rows):
+        raise DataError(
+            f"the {name} window [{window.start.isoformat()}, {window.end.isoformat()}) holds {likes:,} likes "
+            f"in {len(rows):,} exposures, both liked and unliked ones are needed: move or lengthen it "
+            "(windows.calibrate, windows.test)"
+        )
