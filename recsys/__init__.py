@@ -1,1 +1,57 @@
-"""recsys: predicts likes before they happen, and measures what the like button still adds."""
+"""recsys: predicts likes before they happen, and measures what the like button still adds.
+
+Public names, in the order in which data flows. Each is imported when it is first used, so that
+``import recsys`` and ``recsys --help`` stay instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.config import Settings, load_settings
+    from recsys.errors import RecsysError
+    from recsys.evaluation import Evaluation, evaluate
+    from recsys.events import EventLog, read_events
+    from recsys.model import WillLikeModel
+    from recsys.simulation import World, simulate
+    from recsys.store import read_predictions
+
+_HOMES = {
+    "RecsysError": "recsys.errors",
+    "Settings": "recsys.config",
+    "load_settings": "recsys.config",
+    "World": "recsys.simulation",
+    "simulate": "recsys.simulation",
+    "EventLog": "recsys.events",
+    "read_events": "recsys.events",
+    "WillLikeModel": "recsys.model",
+    "Evaluation": "recsys.evaluation",
+    "evaluate": "recsys.evaluation",
+    "read_predictions": "recsys.store",
+}
+
+__all__ = [  # noqa: RUF022 (the order of the pipeline)
+    "RecsysError",
+    "Settings",
+    "load_settings",
+    "World",
+    "simulate",
+    "EventLog",
+    "read_events",
+    "WillLikeModel",
+    "Evaluation",
+    "evaluate",
+    "read_predictions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recsys' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,6 +22,8 @@ from recsys.errors import ConfigError, InputError, nearest
 CONFIG_NAME = "recsys.toml"
 ENV_PREFIX = "RECSYS_"
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_LENGTHS, _AN_INSTANT = "3d, 12h or 1d12h", "2022-04-27T16:00:00Z"
+_LONGEST_DAYS = 36_500
 
 
 def parse_duration(text: str) -> timedelta:
@@ -48,25 +50,35 @@ def parse_duration(text: str) -> timedelta:
     """
     parts = re.findall(r"(\d+)([wdhms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise ValueError(f"a length of time looks like 3d, 12h or 1d12h, got {text!r}")
-    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+        raise ValueError(f"a length of time looks like {_LENGTHS}, got {text!r}")
+    try:
+        return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+    except OverflowError:
+        raise ValueError(f"a length of time of {text!r} is beyond all calendars") from None
 
 
 def _duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    # A bare number would be taken for seconds.
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"a length of time looks like {_LENGTHS}")
+    return parse_duration(value)
 
 
 def _instant(value: object) -> object:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs its zone, as in {value.isoformat()}Z")
-        return value.astimezone(UTC)
-    return value
+    if not isinstance(value, datetime):
+        raise ValueError(f"an instant looks like {_AN_INSTANT}")
+    if value.tzinfo is None:
+        raise ValueError(f"an instant needs its zone, as in {value.isoformat()}Z")
+    return value.astimezone(UTC)
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=_LONGEST_DAYS))
+]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
@@ -257,18 +269,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, text in environ.items():
+    for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or "__" not in name:
             continue
-        *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
-        place = found
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = _toml_value(text)
+        value = _environment_value(text)
+        for key in reversed(name.removeprefix(ENV_PREFIX).lower().split("__")):
+            value = {key: value}
+        found = _merge(found, value)
     return found
 
 
-def _toml_value(text: str) -> Any:
+def _environment_value(text: str) -> Any:
+    """Read lists, tables and quoted text as TOML; plain text becomes what its setting needs."""
+    if not text.startswith(("[", "{", '"', "'")):
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class Factors:
             return TopN(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
         size = max(1, _BLOCK_CELLS // len(self.item_factors))
         blocks = [range(start, min(start + size, self.n_users)) for start in range(0, self.n_users, size)]
-        with one_blas_thread(), ThreadPoolExecutor(threads or None) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             ranked = list(pool.map(lambda block: self._rank_block(block, n, exclude), blocks))
         return TopN(*(np.concatenate(parts) for parts in zip(*ranked, strict=True)))
 

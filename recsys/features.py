@@ -289,7 +289,8 @@ def _entity_table(
     known: pl.DataFrame,
     signals: tuple[str, ...],
 ) -> EntityTable:
-    shown = (places != UNSEEN) & ~known[FACTORS_ONLY].to_numpy()
+    listed, unshown = places != UNSEEN, known[FACTORS_ONLY].to_numpy()
+    shown = listed & ~unshown
     columns = {}
     for name in (LIKED, *signals):
         values = _as_numbers(known, name)
@@ -299,7 +300,9 @@ def _entity_table(
         trials = np.bincount(places[counted], minlength=len(index))
         successes = np.bincount(places[counted & success], minlength=len(index))
         columns[f"rate:{name}"] = shrunk_log_odds(successes, trials)
-    counts = np.bincount(places[shown], minlength=len(index))
+    # Where nothing is known to have been shown, the likes say what was met how often.
+    met = places[listed if unshown.all() else shown]
+    counts = np.bincount(met, minlength=len(index))
     columns["ln_exposures"] = np.log1p(np.append(counts, 0))
     return EntityTable(index, tuple(columns), np.column_stack(list(columns.values())))
 

@@ -17,6 +17,7 @@ FLOOR = 1e-7
 _STEPS = 100
 _TOLERANCE = 1e-10
 _CALIBRATOR_RIDGE = 1e-2
+_CONSTANT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class LogisticHead:
         ndarray of float64, shape (n,)
 
         """
-        with one_blas_thread():
-            return np.asarray(features @ self.weights + self.intercept)
+        # Not `@`: BLAS rounds a row by its place among the others.
+        return np.einsum("nd,d->n", np.ascontiguousarray(features), self.weights) + self.intercept
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ def fit_logistic(
 
     """
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    # A constant's deviation is rounding noise: it must not become the unit.
+    scale = np.where(scale > _CONSTANT * (1.0 + np.abs(mean)), scale, 1.0)
     design = np.column_stack([np.ones(len(liked)), (features - mean) / scale])
     rate = liked.mean()
     start = np.append(np.log(rate / (1 - rate)), np.zeros(features.shape[1]))
@@ -213,9 +215,9 @@ def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) ->
 
     Notes
     -----
-    Logistic regression of the label on ``ln p`` and ``-ln(1 - p)``; a negative coefficient is set to
-    zero and the rest fitted again, as in the paper. Departure: a ridge of 0.01 towards a = b = 1, so
-    that a constant head leaves a finite answer.
+    Logistic regression of the label on ``ln p`` and ``-ln(1 - p)`` with a, b >= 0. Departures from the
+    paper: where both come out negative, the best of the fits with either at zero; and a ridge of 0.01
+    towards a = b = 1, so that a constant head leaves a finite answer.
 
     References
     ----------
@@ -223,17 +225,21 @@ def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) ->
 
     """
     inputs = np.column_stack([np.ones(len(logit)), log_expit(logit), -log_expit(-logit)])
-    centre = np.array([0.0, 1.0, 1.0])
+    identity = np.array([0.0, 1.0, 1.0])
     penalty = np.array([0.0, _CALIBRATOR_RIDGE, _CALIBRATOR_RIDGE])
-    free = np.array([True, True, True])
-    found = centre.copy()
-    while True:
-        found[free] = _newton(inputs[:, free], liked, penalty[free], centre[free], found[free])
-        negative = (found < 0) & np.array([False, True, True])
-        if not negative.any():
-            return BetaCalibrator(float(found[1]), float(found[2]), float(found[0]))
-        found[negative] = 0.0
-        free &= ~negative
+
+    def fit(free: list[int]) -> NDArray[np.float64]:
+        found = np.zeros(3)
+        found[free] = _newton(inputs[:, free], liked, penalty[free], identity[free], identity[free])
+        return found
+
+    best = fit([0, 1, 2])
+    if best[1:].min() < 0:
+        # Convex: with the plane's best point outside the quadrant, the quadrant's lies on its edge.
+        edge = [found for found in map(fit, ([0, 1], [0, 2], [0])) if found[1:].min() >= 0]
+        best = min(edge, key=lambda found: _objective(inputs, liked, penalty, identity, found))
+    c, a, b = best.tolist()
+    return BetaCalibrator(a, b, c)
 
 
 def _newton(

@@ -7,12 +7,12 @@ that arrived later than the cut does not label an exposure before it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from recsys.config import WindowsSettings
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError, DataError, UsageError
 from recsys.schema import FACTORS_ONLY, HISTORY_ONLY, LIKED, TIME, arrived
 
 
@@ -60,15 +60,19 @@ def split_by_time(settings: WindowsSettings, as_of: datetime) -> Windows:
     ------
     ConfigError
         When the windows are empty or in the wrong order.
+    UsageError
+        When as_of has no zone.
 
     Examples
     --------
-    >>> from datetime import UTC
     >>> windows = split_by_time(WindowsSettings(), datetime(2024, 1, 10, tzinfo=UTC))
     >>> windows.calibrate.start.day, windows.calibrate.end.day, windows.test.start.day
     (4, 7, 7)
 
     """
+    if as_of.tzinfo is None:
+        raise UsageError(f"as_of needs its zone, as in {as_of.isoformat()}Z")
+    as_of = as_of.astimezone(UTC)
     test_from = settings.test_from or as_of - settings.test
     calibrate_until = test_from - settings.gap
     calibrate_from = settings.calibrate_from or calibrate_until - settings.calibrate

@@ -42,9 +42,10 @@ class LocalEngine:
         Hu, Koren and Volinsky (2008), doi 10.1109/ICDM.2008.22.
 
         """
-        with one_blas_thread():
-            from implicit.cpu.als import AlternatingLeastSquares
+        # Before the limit: it holds only for the BLAS that is already loaded.
+        from implicit.cpu.als import AlternatingLeastSquares
 
+        with one_blas_thread():
             # implicit's own confidence is alpha * r without the 1, hence alpha = 1 here.
             als = AlternatingLeastSquares(
                 factors=settings.factors,

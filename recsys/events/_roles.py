@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+import dataframely as dy
 import polars as pl
 
 from recsys.config import EventsSettings
 from recsys.errors import ConfigError, nearest
-from recsys.events._sources import Source
-from recsys.schema import CATEGORY, CREATOR, DWELL, HISTORY_ONLY, ITEM, LIKED, ROLES, TIME, USER
+from recsys.events._sources import Source, first_line, unreadable
+from recsys.events._text import as_it_looks
+from recsys.events._times import rows_before
+from recsys.schema import (
+    CATEGORY,
+    CREATOR,
+    DWELL,
+    HISTORY_ONLY,
+    ITEM,
+    LIKED,
+    REASONS,
+    ROLES,
+    ROW,
+    TIME,
+    USER,
+    arrived,
+)
 
 EVENT_TYPE = "event_type"
+VIEW, LIKE = "view", "like"
 _OPTIONAL = {
     LIKED: "like",
     DWELL: "dwell",
@@ -20,27 +39,30 @@ _OPTIONAL = {
     CATEGORY: "category",
     HISTORY_ONLY: "history_only",
 }
+_TAKEN = {*ROLES, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}
 _PLAIN_NAME = re.compile(r"\w+")
 _NAMED = re.compile(r'\bas\s+"?(\w+)"?\s*$', re.IGNORECASE)
+_WINDOW = re.compile(r"\bover\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Roles:
-    """A log with one column a role, values as stored.
+    """The rows before as_of with one column a role.
 
     Attributes
     ----------
     rows : polars.LazyFrame
-        Canonical column names; signals and outcomes under the names they were declared with.
-    looks : dict of str to polars.DataType
-        The type of each column; where a CSV holds strings, what they look like.
+        `row`, the position in the input; `timestamp`, an instant; the other roles under their canonical
+        names, signals and outcomes under the names they were declared with, as stored.
+    texts : frozenset of str
+        Roles whose strings stand for something else (see `Source`).
     signals, outcomes : tuple of str
         Names of the numbers among them. Dwell is a signal.
 
     """
 
     rows: pl.LazyFrame
-    looks: dict[str, pl.DataType]
+    texts: frozenset[str]
     signals: tuple[str, ...]
     outcomes: tuple[str, ...]
 
@@ -50,13 +72,15 @@ class Roles:
         return tuple(dict.fromkeys(self.signals + self.outcomes))
 
 
-def resolve_roles(source: Source, settings: EventsSettings) -> Roles:
+def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | None = None) -> Roles:
     """Find the column or expression of each role.
 
     Parameters
     ----------
     source : Source
     settings : EventsSettings
+    as_of : datetime.datetime, optional
+        Rows at or after it are left out before anything else is looked at.
 
     Returns
     -------
@@ -69,18 +93,16 @@ def resolve_roles(source: Source, settings: EventsSettings) -> Roles:
 
     """
     wanted = _role_texts(source, settings)
-    from_events = set(settings.event_types) if settings.layout == "event_log" else set()
-    signals = _declare_numbers(wanted, settings.signals, from_events)
-    outcomes = _declare_numbers(wanted, settings.outcomes, from_events)
+    signals = _declare_numbers(settings.signals, source, settings)
+    outcomes = _declare_numbers(settings.outcomes, source, settings)
+    wanted |= {name: text for name, text in (signals | outcomes).items() if name not in settings.event_types}
     if DWELL in wanted:
-        signals = tuple(dict.fromkeys((*signals, DWELL)))
+        signals[DWELL] = wanted[DWELL]
+    expressions = {role: _expression(text, role, source, settings) for role, text in wanted.items()}
     plain = {role: text for role, text in wanted.items() if text in source.types}
-    computed = {role: _expression(text, role, source) for role, text in wanted.items() if role not in plain}
-    rows = _select_roles(source, plain, computed)
-    looks = dict(rows.collect_schema())
-    if source.is_text:
-        looks |= {role: source.types[text] for role, text in plain.items()}
-    return Roles(rows, looks, signals, outcomes)
+    rows = _select_before(source, expressions, set(plain), settings, as_of)
+    texts = frozenset(role for role, text in plain.items() if text in source.texts)
+    return Roles(rows, texts, tuple(signals), tuple(outcomes))
 
 
 def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
@@ -93,50 +115,83 @@ def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
     if settings.layout == "event_log":
         wanted[EVENT_TYPE] = columns.event_type
         wanted.pop(LIKED, None)
+        if columns.like is not None:
+            raise ConfigError(
+                f"columns.like = {columns.like!r} is for exposures: in an event_log name the likes "
+                'as in event_types = { view = ["VIEW"], like = ["LIKE"] }'
+            )
     return wanted
 
 
-def _declare_numbers(
-    wanted: dict[str, str], texts: tuple[str, ...], from_events: set[str]
-) -> tuple[str, ...]:
-    names = []
+def _declare_numbers(texts: Iterable[str], source: Source, settings: EventsSettings) -> dict[str, str]:
+    """Name each signal or outcome: after its column, its events, or its AS."""
+    names = {}
     for text in texts:
-        named = _NAMED.search(text)
-        if named is None and not _PLAIN_NAME.fullmatch(text):
+        known = text in source.types or text in settings.event_types or _PLAIN_NAME.fullmatch(text)
+        named = None if known else _NAMED.search(text)
+        if not known and named is None:
             raise ConfigError(f"the signal {text!r} needs a name: write {text + ' AS some_name'!r}")
         name = named.group(1) if named else text
-        if name in set(ROLES) - {DWELL}:
-            raise ConfigError(f"{name!r} is a role and cannot name a signal: name it otherwise with AS")
-        if name not in from_events:
-            wanted.setdefault(name, text)
-        names.append(name)
-    return tuple(dict.fromkeys(names))
+        stem = name.removesuffix(arrived(""))
+        if name in _TAKEN or hasattr(dy.Schema, name) or (stem != name and stem in {*texts, LIKED}):
+            raise ConfigError(
+                f"{name!r} is a name that recsys uses itself: name the signal otherwise, "
+                f"as in {text + ' AS some_name'!r}"
+            )
+        names[name] = text
+    return names
 
 
-def _expression(text: str, role: str, source: Source) -> pl.Expr:
+def _expression(text: str, role: str, source: Source, settings: EventsSettings) -> pl.Expr:
+    if text in source.types:
+        return pl.col(text)
+    choices = {*source.types, *(settings.event_types if settings.layout == "event_log" else ())}
     if _PLAIN_NAME.fullmatch(text):
-        raise ConfigError(f"the log has no column {text!r} for {role!r}: {nearest(text, source.types)}")
+        raise ConfigError(f"the log has no column {text!r} for {role!r}: {nearest(text, choices)}")
+    if _WINDOW.search(text):
+        raise ConfigError(
+            f"{text!r} for {role!r} looks at other rows, which may lie after a cut: write an expression "
+            "over one row, without OVER"
+        )
     try:
         expression = pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{text!r} for {role!r} is neither a column nor SQL: {error}") from None
+        raise ConfigError(
+            f"{text!r} for {role!r} is neither a column ({nearest(text, choices)}) nor SQL: {first_line(error)}"
+        ) from None
     for name in expression.meta.root_names():
         if name not in source.types:
-            raise ConfigError(f"{text!r} for {role!r} reads {name!r}: {nearest(name, source.types)}")
+            raise ConfigError(
+                f"{text!r} for {role!r} reads {name!r}, which is not a column: {nearest(name, source.types)}"
+            )
     return expression
 
 
-def _select_roles(source: Source, plain: dict[str, str], computed: dict[str, pl.Expr]) -> pl.LazyFrame:
-    # The columns of a CSV are strings, so that what cannot be read is told from what is missing;
-    # inside an expression they mean what they look like.
-    kept = [pl.col(text).alias(f"plain:{role}") for role, text in plain.items()]
-    roots = {name for expression in computed.values() for name in expression.meta.root_names()}
-    typed = [pl.col(name).cast(source.types[name], strict=False) for name in roots] if source.is_text else []
-    return (
-        source.rows.with_columns(kept)
-        .with_columns(typed)
-        .select(
-            *(pl.col(f"plain:{role}").alias(role) for role in plain),
-            *(expression.alias(role) for role, expression in computed.items()),
-        )
-    )
+def _select_before(
+    source: Source,
+    expressions: dict[str, pl.Expr],
+    plain: set[str],
+    settings: EventsSettings,
+    as_of: datetime | None,
+) -> pl.LazyFrame:
+    """Compute the time, leave out what is too late, then compute the rest."""
+    row, time = source.private(ROW), source.private(TIME)
+    roots = {name for expression in expressions.values() for name in expression.meta.root_names()}
+    rows = source.rows.select(sorted(roots)).with_row_index(row)
+    if source.texts:
+        try:
+            rows = rows.collect().lazy()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(source.name, error) from None
+    computed = {role: expression for role, expression in expressions.items() if role not in plain}
+    timing = {role: computed.pop(role) for role in [TIME] if role in computed}
+    rows = _compute(rows, timing, source)
+    if TIME in plain:
+        rows = rows.with_columns(expressions[TIME].alias(time))
+    rows = rows_before(rows, time, settings.time_unit, as_of)
+    rows = _compute(rows, computed, source)
+    kept = [
+        (expressions[role] if role in plain and role != TIME else pl.col(source.private(role))).alias(role)
+        for role in expressions
+    ]
+    return rows.select(pl.col(row).alias(ROW), *kept)

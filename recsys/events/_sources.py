@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 
-from recsys.errors import InputError, UsageError
+from recsys.errors import DataError, InputError, RecsysError, UsageError
+from recsys.events._text import as_it_looks, ids_from_text
 from recsys.schema import to_polars
 
 _FORMATS = {
@@ -16,7 +19,10 @@ _FORMATS = {
     "csv": (".csv", ".csv.gz", ".csv.zst"),
     "ndjson": (".ndjson", ".jsonl"),
 }
-_HEAD_ROWS = 10_000
+_SUFFIXES = tuple(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_IN_MEMORY = "a frame in memory"
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,11 @@ class Source:
     Attributes
     ----------
     rows : polars.LazyFrame
-        All columns; those of a CSV are strings.
+        All columns.
     types : dict of str to polars.DataType
-        What each column looks like; for a CSV, guessed from its first 10,000 rows.
-    is_text : bool
-        Whether `rows` holds strings that stand for `types`.
+        The type of each column, as stored.
+    texts : frozenset of str
+        Columns whose strings stand for something else: all of a CSV, and those of a hive folder.
     name : str
         For messages and manifests.
     files : tuple of pathlib.Path
@@ -40,9 +46,16 @@ class Source:
 
     rows: pl.LazyFrame
     types: dict[str, pl.DataType]
-    is_text: bool
+    texts: frozenset[str]
     name: str
     files: tuple[Path, ...]
+
+    def private(self, name: str) -> str:
+        """Name a column of ours so that it cannot be one of the log's."""
+        prefix = "recsys:"
+        while any(column.startswith(prefix) for column in self.types):
+            prefix += ":"
+        return prefix + name
 
 
 def open_source(events: Any) -> Source:
@@ -60,84 +73,136 @@ def open_source(events: Any) -> Source:
     ------
     InputError
         When nothing is there, or the format is not known.
+    DataError
+        When a file has not even a header.
 
     """
-    if isinstance(events, str | Path):
-        return _open_files(str(events))
-    if isinstance(events, pl.LazyFrame):
-        return Source(events, dict(events.collect_schema()), False, "a frame in memory", ())
-    frame = to_polars(events)
-    return Source(frame.lazy(), dict(frame.schema), False, "a frame in memory", ())
+    if isinstance(events, str | os.PathLike):
+        return _open_files(os.fspath(events))
+    try:
+        rows = events if isinstance(events, pl.LazyFrame) else to_polars(events).lazy()
+        return Source(rows, dict(rows.collect_schema()), frozenset(), _IN_MEMORY, ())
+    except RecsysError:
+        raise
+    except (pl.exceptions.PolarsError, ValueError, TypeError, NotImplementedError) as error:
+        raise unreadable(_IN_MEMORY, error) from None
 
 
 def _open_files(pattern: str) -> Source:
-    files = _files_of(pattern)
-    kind = _format_of(files[0])
-    strange = [file for file in files if _format_of(file) != kind]
-    if strange:
-        raise InputError(f"{pattern!r} mixes formats: {files[0].name} and {strange[0].name}")
     try:
-        return _scan(kind, files, pattern)
+        files, root = _files_of(pattern)
+        kind = _format_of(files[0])
+        strange = [file for file in files if _format_of(file) != kind]
+        if strange:
+            raise InputError(
+                f"{pattern!r} mixes formats, {files[0].name!r} and {strange[0].name!r}: give files of one format"
+            )
+        empty = [file for file in files if kind != "parquet" and file.stat().st_size == 0]
+        if empty:
+            raise DataError(f"{str(empty[0])!r} is empty: a log has at least a header and a row")
+        return _scan_with_folders(kind, files, root, pattern)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(pattern, error) from None
 
 
-def _scan(kind: str, files: tuple[Path, ...], pattern: str) -> Source:
+def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, name: str) -> Source:
+    rows = _scan(kind, files)
+    stored = dict(rows.collect_schema())
+    source = Source(rows, stored, frozenset(stored if kind == "csv" else ()), name, files)
+    folders = _folder_values(files, root)
+    added = {key: values for key, values in folders.items() if key not in stored}
+    if not added:
+        return source
+    path, paths = source.private("path"), [str(file) for file in files]
+    rows = _scan(kind, files, path).with_columns(
+        pl.col(path).replace_strict(paths, values, return_dtype=pl.String).alias(key)
+        for key, values in added.items()
+    )
+    types = stored | dict.fromkeys(added, pl.String())
+    return Source(rows.drop(path), types, source.texts | set(added), name, files)
+
+
+def _scan(kind: str, files: tuple[Path, ...], path: str | None = None) -> pl.LazyFrame:
     paths: Any = list(files)
-    hive = Path(pattern).is_dir() or any("=" in part for part in Path(pattern).parts)
     if kind == "parquet":
-        rows = pl.scan_parquet(paths, hive_partitioning=hive, glob=False)
-    elif kind == "ndjson":
-        rows = pl.scan_ndjson(paths, infer_schema_length=_HEAD_ROWS)
-    else:
-        rows = pl.scan_csv(paths, infer_schema=False, glob=False)
-        return Source(rows, _guess_types(files[0]), True, pattern, files)
-    return Source(rows, dict(rows.collect_schema()), False, pattern, files)
+        return pl.scan_parquet(paths, hive_partitioning=False, glob=False, include_file_paths=path)
+    if kind == "ndjson":
+        # The whole log is looked at: a field may turn up, or turn out to have decimals, on any line.
+        return pl.scan_ndjson(paths, infer_schema_length=None, include_file_paths=path)
+    # Strings, so that what cannot be read is told from what is missing, and 007 is not 7.
+    return pl.scan_csv(paths, infer_schema=False, null_values="", glob=False, include_file_paths=path)
 
 
-def _guess_types(file: Path) -> dict[str, pl.DataType]:
-    looks = pl.read_csv(file, n_rows=_HEAD_ROWS, infer_schema_length=_HEAD_ROWS)
-    texts = pl.read_csv(file, n_rows=_HEAD_ROWS, infer_schema=False)
-    # Digits such as 007 are a name, not a number: read as integers they would not come out as given.
-    padded = texts.select(pl.all().str.contains(r"^-?0\d").any()).row(0, named=True)
-    return {name: pl.String() if padded[name] else kind for name, kind in looks.schema.items()}
+def _folder_values(files: tuple[Path, ...], root: Path | None) -> dict[str, list[str | None]]:
+    """Read the ``key=value`` folders below root: one value a file for each key."""
+    if root is None:
+        return {}
+    said = [
+        dict(part.split("=", 1) for part in file.relative_to(root).parts[:-1] if "=" in part)
+        for file in files
+    ]
+    keys = dict.fromkeys(key for values in said for key in values)
+    return {key: [_unescape(values.get(key, _HIVE_NULL)) for values in said] for key in keys}
 
 
-def _files_of(pattern: str) -> tuple[Path, ...]:
+def _unescape(value: str) -> str | None:
+    return None if value in (_HIVE_NULL, "") else unquote(value)
+
+
+def _files_of(pattern: str) -> tuple[tuple[Path, ...], Path | None]:
+    """Find the files, and the folder below which ``key=value`` in a path means a column."""
     path = Path(pattern)
     if path.is_file():
-        return (path,)
+        return (path,), None
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.is_file() and _known(file)]
+        root = path
+        found = [file for file in path.rglob("*") if _is_part(file, path)]
     else:
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = [file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file()]
+        root, wild = _fixed_and_wild(path)
+        try:
+            found = [file for file in root.glob(wild) if file.is_file()]
+        except (ValueError, NotImplementedError) as error:
+            raise InputError(f"{pattern!r} is neither a file nor a glob: {error}") from None
     if not found:
-        raise InputError(f"there is no log at {pattern!r}")
-    return tuple(sorted(found))
+        what = f"no file ending in {', '.join(_SUFFIXES)}" if path.is_dir() else "no log"
+        raise InputError(f"there is {what} at {pattern!r}: check events.path or --events")
+    return tuple(sorted(found)), root
 
 
-def _known(path: Path) -> bool:
-    return not path.name.startswith((".", "_")) and any(
-        path.name.endswith(suffix) for suffixes in _FORMATS.values() for suffix in suffixes
-    )
+def _fixed_and_wild(path: Path) -> tuple[Path, str]:
+    parts = path.parts
+    fixed = next((i for i, part in enumerate(parts) if set(part) & set("*?[=")), len(parts) - 1)
+    return Path(*parts[:fixed]), str(Path(*parts[fixed:]))
+
+
+def _is_part(file: Path, root: Path) -> bool:
+    """Pass over what other tools leave beside the data: hidden files, _SUCCESS, .crc, checkpoints."""
+    ours = not any(part.startswith((".", "_")) for part in file.relative_to(root).parts)
+    return ours and file.name.lower().endswith(_SUFFIXES) and file.is_file()
 
 
 def _format_of(path: Path) -> str:
     for kind, suffixes in _FORMATS.items():
-        if path.name.endswith(suffixes):
+        if path.name.lower().endswith(suffixes):
             return kind
-    known = ", ".join(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
-    raise InputError(f"{path.name!r} has no known format: its name must end in one of {known}")
+    raise InputError(
+        f"{path.name!r} has no known format: its name must end in one of {', '.join(_SUFFIXES)}"
+    )
 
 
 def unreadable(name: str, error: Exception) -> InputError:
     """Say in one line that an input could not be read."""
+    return InputError(f"{name!r} cannot be read: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """Cut what a library said to one line of a length that can be read."""
     said = str(error).strip().splitlines()
-    return InputError(f"{name!r} cannot be read: {said[0] if said else type(error).__name__}")
+    line = said[0].strip() if said else type(error).__name__
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."
 
 
-def read_table(path: str | Path, what: str) -> pl.DataFrame:
+def read_table(path: str | os.PathLike[str], what: str) -> pl.DataFrame:
     """Read a small table (users, items or pairs) from parquet, CSV or NDJSON.
 
     Parameters
@@ -149,7 +214,7 @@ def read_table(path: str | Path, what: str) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Column types as stored; for a CSV, as they look.
+        Column types as stored; for a CSV, numbers where every value is one.
 
     Raises
     ------
@@ -165,7 +230,10 @@ def read_table(path: str | Path, what: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(str(path), error) from None
     if frame.is_empty():
-        raise UsageError(f"{what} {str(path)!r} has no rows")
-    if source.is_text:
-        frame = frame.cast({name: kind for name, kind in source.types.items() if kind != pl.String})
-    return frame
+        raise UsageError(f"{what} {str(path)!r} has no rows: give a file with at least one")
+    return frame.with_columns(_typed(frame[name]) for name in source.texts)
+
+
+def _typed(texts: pl.Series) -> pl.Series:
+    ids = ids_from_text(texts, stray=0.0)
+    return ids if ids.dtype.is_integer() else as_it_looks(texts, share=1.0)

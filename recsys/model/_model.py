@@ -17,9 +17,9 @@ from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
 from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
 from recsys.model._artefact import from_files, to_files
-from recsys.model._rank import logit_factors, score_factors
+from recsys.model._rank import logit_factors, score_factors, score_order
 from recsys.probability import ProbabilityHead, fit_probability_head
-from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
+from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, same_id_kind, to_polars
 from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
 
 _CHUNK = 262_144
@@ -30,7 +30,7 @@ _SLACK = 8
 
 @dataclass(frozen=True)
 class WillLikeModel:
-    """How likely is this person to press like, if shown this item?
+    """How likely each person is to press like, if shown an item.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class WillLikeModel:
         asked = to_polars(pairs)
         require_columns(asked, (USER, ITEM), "the table of pairs")
         placed = self.snapshot.place(asked)
-        columns = self._score(placed)
+        columns = self._score(placed, self._order(placed))
         return in_kind(asked.select(USER, ITEM).with_columns(columns), pairs)
 
     def recommend(
@@ -153,7 +153,8 @@ class WillLikeModel:
         -------
         polars.DataFrame, or pandas.DataFrame when `items` or `user_ids` is pandas
             `user_id`, `item_id`, `rank` (int32, from 1), then the columns of `predict_proba`; sorted by
-            user and rank. Rank follows `will_like`, or the like score where that is null.
+            user and rank. Rank follows `will_like` (equal ones: the log-odds before calibration), or the
+            like score where that is null; ties go to the item that sorts first.
 
         Raises
         ------
@@ -163,16 +164,18 @@ class WillLikeModel:
         """
         if n < 1:
             raise UsageError(f"n must be at least 1, got {n}")
-        if exclude is None and self.shown is None:
+        not_again = self.shown if exclude is None else to_polars(exclude)
+        if not_again is None:
             raise UsageError("a model loaded from files has no log: say which pairs to exclude (exclude=...)")
+        require_columns(not_again, (USER, ITEM), "the table of pairs to exclude")
         users = self._user_index(user_ids)
         catalogue = self._catalogue(items)
-        left_out = _exclusion(users, catalogue[ITEM], to_polars(self.shown if exclude is None else exclude))
+        left_out = _exclusion(users, catalogue[ITEM], not_again)
         places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
         eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
         parts = [
             self._rank(users.ids[start : start + _USER_CHUNK], catalogue, eligible, n, left_out, start)
-            for start in range(0, len(users), _USER_CHUNK)
+            for start in range(0, max(1, len(users)), _USER_CHUNK)
         ]
         ranked = pl.concat(parts)
         return in_kind(ranked, items if items is not None else user_ids)
@@ -198,11 +201,17 @@ class WillLikeModel:
         """Compute will_like of pairs as float64, shape (n,)."""
         if self.head is None:
             raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
+        return self.head.calibrator.apply(self._order(pairs))
+
+    def _order(self, pairs: Pairs) -> NDArray[np.float64]:
+        """What ranks pairs: the head's log-odds, or the like score."""
+        if self.head is None:
+            return score_order(self.snapshot, LIKED, pairs)
         size = len(pairs.places[USER])
         chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
-        return np.concatenate([np.empty(0), *(self.head.predict(self.features(chunk)) for chunk in chunks)])
+        return np.concatenate([np.empty(0), *(self.head.head.logit(self.features(chunk)) for chunk in chunks)])
 
-    def _score(self, pairs: Pairs) -> list[pl.Series]:
+    def _score(self, pairs: Pairs, order: NDArray[np.float64]) -> list[pl.Series]:
         factors = self.snapshot.factors[LIKED]
         users, items = pairs.places[USER], pairs.places[ITEM]
         warm = pl.Series(factors.is_warm(users, items))
@@ -210,7 +219,7 @@ class WillLikeModel:
         nothing = pl.Series([None], dtype=pl.Float32).new_from_index(0, len(users))
         will_like = nothing
         if self.head is not None:
-            will_like = pl.Series(_to_float32(self.probabilities(pairs)))
+            will_like = pl.Series(_to_float32(self.head.calibrator.apply(order)))
         return [
             will_like.alias("will_like"),
             nothing.alias("will_like_low"),
@@ -222,16 +231,15 @@ class WillLikeModel:
         known = self.snapshot.entities[USER].index
         if user_ids is None:
             return known
-        asked = IdIndex.of(pl.Series(USER, user_ids))
-        known.codes(asked.ids)
-        return asked
+        return IdIndex.of(_as_logged(pl.Series(USER, user_ids), known.ids.dtype))
 
     def _catalogue(self, items: Frame | None) -> pl.DataFrame:
         if items is None:
             return pl.DataFrame({ITEM: self.snapshot.entities[ITEM].index.ids})
         catalogue = to_polars(items)
         require_columns(catalogue, (ITEM,), "the table of items")
-        return catalogue.drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
+        ids = _as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
+        return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
 
     def _rank(
         self,
@@ -249,10 +257,10 @@ class WillLikeModel:
             factors = score_factors(self.snapshot, LIKED, users, eligible)
         best = factors.top_n(n + _SLACK, left_out[start : start + len(users)], self.threads)
         items = {kind: places[best.items] for kind, places in eligible.places.items()}
-        scored = pl.DataFrame(self._score(Pairs({USER: users[best.users], **items})))
-        order = scored["will_like"] if self.head is not None else pl.Series(best.scores)
+        pairs = Pairs({USER: users[best.users], **items})
+        order = self._order(pairs)
         return _take_best(
-            scored.select(
+            pl.DataFrame(self._score(pairs, order)).select(
                 user_ids.gather(best.users).alias(USER),
                 catalogue[ITEM].gather(best.items).alias(ITEM),
                 pl.all(),
@@ -265,13 +273,20 @@ class WillLikeModel:
 
 
 def _take_best(scored: pl.DataFrame, n: int) -> pl.DataFrame:
-    keys = ["user_place", "order", "item_place"]
-    ranked = scored.sort(keys, descending=[False, True, False])
+    keys = ["user_place", "will_like", "order", "item_place"]
+    ranked = scored.sort(keys, descending=[False, True, True, False])
     ranked = ranked.with_columns(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user_place").alias("rank")
     )
     ranked = ranked.filter(pl.col("rank") <= n)
     return ranked.select(USER, ITEM, "rank", "will_like", "will_like_low", "will_like_high", "score")
+
+
+def _as_logged(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Give ids the log's type where it can hold them."""
+    same_id_kind(ids.dtype, dtype, ids.name)
+    logged = ids.cast(dtype, strict=False)
+    return logged if logged.null_count() == ids.null_count() else ids
 
 
 def _to_float32(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -69,12 +69,36 @@ def score_factors(snapshot: Snapshot, signal: str, users: NDArray[np.int32], ite
     """
     factors = snapshot.factors[signal]
     left = _rows(factors.user_factors, users)
-    table = snapshot.entities[ITEM]
-    popularity = table.values[items.places[ITEM], table.names.index("ln_exposures")]
+    popularity = _popularity(snapshot, items.places[ITEM])
     cold = np.logical_not(left.any(axis=1))
     return Factors(
         _columns(left, cold), _columns(_rows(factors.item_factors, items.places[ITEM]), popularity)
     )
+
+
+def score_order(snapshot: Snapshot, signal: str, pairs: Pairs) -> NDArray[np.float64]:
+    """Compute what `score_factors` ranks by, pair by pair.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    signal : str
+    pairs : Pairs of length n
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    """
+    users, items = pairs.places[USER], pairs.places[ITEM]
+    factors = snapshot.factors[signal]
+    known = np.append(factors.user_factors.any(axis=1), False)
+    return np.where(known[users], factors.scores(users, items), _popularity(snapshot, items))
+
+
+def _popularity(snapshot: Snapshot, items: NDArray[np.int32]) -> NDArray[np.float64]:
+    table = snapshot.entities[ITEM]
+    return table.values[items, table.names.index("ln_exposures")]
 
 
 def _told(

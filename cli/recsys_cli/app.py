@@ -1,0 +1,65 @@
+"""The Typer application and the one error boundary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from recsys.errors import RecsysError
+from recsys_cli import check, doctor, evaluate, init, models, predict, run, simulate, train
+from recsys_cli.options import with_shared_options
+
+app = typer.Typer(
+    name="recsys",
+    help="Predict likes before they happen, and measure what the like button still adds.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(init.init)
+app.command("simulate")(simulate.simulate)
+for command in (check.check, train.train, predict.predict, evaluate.evaluate, run.run, doctor.doctor):
+    app.command(command.__name__)(with_shared_options(command))
+app.add_typer(models.app, name="models")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit status of `recsys.errors`.
+
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="recsys")
+    except RecsysError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not try to flush into nothing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("out of memory: see `recsys doctor` for a forecast", RecsysError.exit_code)
+    except Exception as error:
+        _fail(f"unexpected {type(error).__name__}: {error}; this is a defect in recsys, see --debug", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    if logging.getLogger("recsys").isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
+    typer.echo("recsys: " + " ".join(message.split()), err=True)
+    sys.exit(status)

@@ -1,0 +1,30 @@
+"""``recsys predict``: a day of predictions from a published version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_cli.options import Exclude, Shared
+from recsys_cli.show import print_result
+
+
+def predict(
+    shared: Shared,
+    model: Annotated[str, typer.Option(help="A version of `recsys models list`.")] = "current",
+    users: Annotated[Path | None, typer.Option(help="Table of user_id: whom to predict for.")] = None,
+    items: Annotated[Path | None, typer.Option(help="Table of item_id: the eligible catalogue.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Table of user_id, item_id: score these.")] = None,
+    top_n: Annotated[int | None, typer.Option(help="Items a user.")] = None,
+    exclude: Annotated[Exclude | None, typer.Option(help="Pairs not to recommend again.")] = None,
+) -> None:
+    """Publish the likeliest items of every user, or the probabilities of given pairs."""
+    from recsys import pipeline
+    from recsys.events import read_table
+
+    given = {"users": users, "items": items, "pairs": pairs}
+    tables = {name: None if path is None else read_table(path, f"--{name}") for name, path in given.items()}
+    job = shared.job("predict", top_n=top_n, exclude=exclude and exclude.value)
+    print_result(pipeline.predict(job, model, **tables), shared.json)

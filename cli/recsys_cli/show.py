@@ -1,0 +1,69 @@
+"""Results on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from recsys.evaluation import Evaluation
+    from recsys.pipeline import Result
+
+_FIGURES = ("normalized_entropy", "auc", "gauc", "log_loss", "bias", "ndcg@10", "recall@20")
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns."""
+    lines = [list(heading), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the model beside its baselines, a figure a column."""
+    from recsys.report import format_estimate, headline
+
+    rows, window = evaluation.rows, evaluation.window
+    typer.echo(
+        f"test window {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: "
+        f"{rows['exposures']:,} exposures, {rows['likes']:,} likes, {rows['users']:,} users"
+    )
+    models = {"recsys": evaluation.metrics, **evaluation.baselines}
+    print_table(
+        ("model", *_FIGURES),
+        [(name, *(format_estimate(found[key]) for key in _FIGURES)) for name, found in models.items()],
+    )
+    typer.echo(headline(evaluation))
+
+
+def print_result(result: Result, as_json: bool) -> None:
+    """Print what a command published."""
+    if as_json:
+        print_json(
+            {
+                "output": str(result.out),
+                "run_id": result.run_id,
+                "as_of": result.as_of.isoformat(),
+                "model_version": result.model_version,
+                "predictions": result.predictions,
+                "evaluation": result.evaluation.as_dict() if result.evaluation else None,
+            }
+        )
+        return
+    if result.evaluation:
+        print_evaluation(result.evaluation)
+    wrote = [f"run {result.run_id} in {result.out}, as of {result.as_of.isoformat()}"]
+    if result.model_version:
+        wrote.append(f"model {result.model_version}")
+    if result.predictions is not None:
+        wrote.append(f"{result.predictions:,} predictions")
+    typer.echo("published " + ", ".join(wrote))

@@ -1,0 +1,292 @@
+"""The procedure on the newest window it has not seen, and its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.config import EvaluationSettings, Settings
+from recsys.errors import DataError
+from recsys.evaluation._score import Calibration, score_calibration, score_probabilities, score_ranking
+from recsys.events import EventLog, read
+from recsys.features import Snapshots
+from recsys.inference import Estimate, paired_difference
+from recsys.matrix import IdIndex
+from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
+from recsys.model import WillLikeModel, fit_model
+from recsys.schema import ITEM, LIKED, TIME, USER, Frame, Losses, validated
+from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels, split_by_time
+
+_USER_RATE, _ITEM_RATE = f"{USER}:rate:{LIKED}", f"{ITEM}:rate:{LIKED}"
+#: The same procedure with fewer features: each baseline has its head, its calibrator and its cuts.
+BASELINES: dict[str, Callable[[str], bool]] = {
+    "base_rate": lambda name: False,
+    "item_rate": lambda name: name == _ITEM_RATE,
+    "user_item_rate": lambda name: name in (_USER_RATE, _ITEM_RATE),
+    "like_als": lambda name: name == f"dot:{LIKED}",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Probabilities and ranking on a window that was not learnt from.
+
+    Attributes
+    ----------
+    window : Window
+        The test window.
+    calibrate : Window or None
+        What the head learnt from; None when a published version was scored.
+    rows : dict of str to int
+        `exposures`, `likes`, `users`, `items` of the test window; `cold_users`, `cold_items` exposures.
+    metrics : dict of str to Estimate
+        `normalized_entropy`, `log_loss`, `auc`, `gauc`, `uauc`, `brier_skill`, `ndcg@10`, ...
+    gauc_share_of_rows : float
+        Rows of users with both labels: what `gauc` and `uauc` speak about.
+    calibration : Calibration
+    baselines : dict of str to dict of str to Estimate
+        The same keys, and `normalized_entropy_gain`: how much higher their normalised entropy is, on the
+        same rows, paired, user-clustered.
+    reliability, reliability_null : polars.DataFrame
+        The recalibrated curve, and where it would lie by chance alone.
+    losses : polars.DataFrame
+        One row a test exposure.
+    skipped_signals : tuple of str
+
+    """
+
+    window: Window
+    calibrate: Window | None
+    rows: dict[str, int]
+    metrics: dict[str, Estimate]
+    gauc_share_of_rows: float
+    calibration: Calibration
+    baselines: dict[str, dict[str, Estimate]]
+    reliability: pl.DataFrame
+    reliability_null: pl.DataFrame
+    losses: pl.DataFrame
+    skipped_signals: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `evaluation.json` holds."""
+        metrics = {name: figure.as_dict() for name, figure in self.metrics.items()}
+        return {
+            "windows": {
+                "calibrate": None if self.calibrate is None else _window_dict(self.calibrate),
+                "test": _window_dict(self.window),
+            },
+            "rows": self.rows,
+            "metrics": {**metrics, "calibration": self.calibration.as_dict()},
+            "gauc_share_of_rows": self.gauc_share_of_rows,
+            "baselines": {
+                name: {key: figure.as_dict() for key, figure in figures.items()}
+                for name, figures in self.baselines.items()
+            },
+            "skipped_signals": list(self.skipped_signals),
+        }
+
+
+def evaluate(
+    exposures: EventLog | Frame, settings: Settings | None = None, *, threads: int = 0
+) -> Evaluation:
+    """Score the procedure on the newest window it has not seen.
+
+    Parameters
+    ----------
+    exposures : EventLog or polars or pandas frame
+        A frame needs the default column names, or `settings.events`.
+    settings : Settings, optional
+    threads : int, optional
+        0 means one a core.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        When the log holds positives only, or a window lacks likes.
+
+    Examples
+    --------
+    >>> from recsys.config import ModelSettings
+    >>> from recsys.simulation import World, simulate
+    >>> log = simulate(World.preset("small", exposures=4000, users=100, items=50, seed=1)).events
+    >>> found = evaluate(log, Settings(model=ModelSettings(factors=8, iterations=2)))
+    >>> found.metrics["normalized_entropy"].value < found.baselines["base_rate"]["normalized_entropy"].value
+    True
+
+    """
+    settings = settings or Settings()
+    log = exposures if isinstance(exposures, EventLog) else read(settings.events, events=exposures)
+    windows = split_by_time(settings.windows, log.as_of)
+    return evaluate_procedure(Snapshots(log, settings.model, threads), windows, settings.evaluation)
+
+
+def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: EvaluationSettings) -> Evaluation:
+    """Score ``fit(calibrate_from, test_from)`` on [test_from, as_of), beside its baselines.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+    windows : Windows
+    settings : EvaluationSettings
+
+    Returns
+    -------
+    Evaluation
+
+    """
+    log = _with_negatives(snapshots.log)
+    rows = exposures_in(log.exposures, windows.test)
+    require_both_labels(rows, windows.test, "test")
+    model = fit_model(snapshots, windows.calibrate, windows.test.cut)
+    baselines = {
+        name: fit_model(snapshots, windows.calibrate, windows.test.cut, use)
+        for name, use in BASELINES.items()
+    }
+    rate = float(exposures_in(log.exposures, windows.calibrate)[LIKED].cast(pl.Float64).to_numpy().mean())
+    seen = known_before(log.exposures, windows.test.cut)
+    trial = _Trial(rows, seen, windows.test, windows.calibrate, rate, settings, snapshots.settings.seed)
+    return _score(trial, model, baselines)
+
+
+def evaluate_model(model: WillLikeModel, log: EventLog, settings: Settings) -> Evaluation:
+    """Score a published version on the exposures after its as_of.
+
+    Parameters
+    ----------
+    model : WillLikeModel
+    log : EventLog
+    settings : Settings
+
+    Returns
+    -------
+    Evaluation
+        Without baselines.
+
+    Raises
+    ------
+    DataError
+        When nothing, or nothing with both labels, lies after the version's as_of.
+
+    """
+    log, cut = _with_negatives(log), model.snapshot.cut
+    window = Window(cut, cut, max(log.as_of, cut + timedelta(microseconds=1)))
+    rows = exposures_in(log.exposures, window)
+    require_both_labels(rows, window, "scored")
+    seen = known_before(log.exposures, cut)
+    shown = seen.filter(~pl.col("history_only") & ~pl.col("factors_only"))
+    rate = float(shown[LIKED].cast(pl.Float64).to_numpy().mean())
+    return _score(_Trial(rows, seen, window, None, rate, settings.evaluation, settings.model.seed), model, {})
+
+
+def _with_negatives(log: EventLog) -> EventLog:
+    if log.positives_only:
+        raise DataError(
+            "the log holds positives only: without exposures that got no like there is no probability to "
+            "evaluate; `recsys train` and `recsys predict` still rank"
+        )
+    return log
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What every model is scored on."""
+
+    rows: pl.DataFrame
+    seen: pl.DataFrame
+    window: Window
+    calibrate: Window | None
+    reference_rate: float
+    settings: EvaluationSettings
+    seed: int
+
+    def figures(self, model: WillLikeModel, will_like: NDArray[np.float64]) -> dict[str, Estimate]:
+        """Score one model's probabilities and its ranking."""
+        liked = self.rows[LIKED].to_numpy()
+        return {
+            **score_probabilities(
+                _users(self.rows), liked, will_like, self.reference_rate, self.settings, self.seed
+            ),
+            **score_ranking(model, self.rows, self.seen, self.settings, self.seed),
+        }
+
+
+def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeModel]) -> Evaluation:
+    rows, liked = trial.rows, trial.rows[LIKED].to_numpy()
+    will_like = _probabilities(model, rows)
+    losses, metrics = {"": log_losses(liked, will_like)}, trial.figures(model, will_like)
+    compared = {}
+    for name, baseline in baselines.items():
+        forecast = _probabilities(baseline, rows)
+        losses[name] = log_losses(liked, forecast)
+        compared[name] = {
+            **trial.figures(baseline, forecast),
+            "normalized_entropy_gain": _entropy_gain(losses[name], losses[""], rows),
+        }
+    return Evaluation(
+        window=trial.window,
+        calibrate=trial.calibrate,
+        rows=_count_rows(model, rows),
+        metrics=metrics,
+        gauc_share_of_rows=user_aucs(_users(rows), liked, will_like).share_of_rows,
+        calibration=score_calibration(liked, will_like, metrics["bias"], trial.settings, trial.seed),
+        baselines=compared,
+        reliability=reliability_curve(liked, will_like),
+        reliability_null=reliability_null_band(will_like, trial.settings.null_draws, trial.seed),
+        losses=_losses_table(rows, will_like, losses),
+        skipped_signals=model.snapshot.skipped,
+    )
+
+
+def _users(rows: pl.DataFrame) -> NDArray[np.int32]:
+    return IdIndex.of(rows[USER]).codes(rows[USER])
+
+
+def _probabilities(model: WillLikeModel, rows: pl.DataFrame) -> NDArray[np.float64]:
+    return model.probabilities(model.snapshot.place(rows))
+
+
+def _entropy_gain(theirs: NDArray[np.float64], ours: NDArray[np.float64], rows: pl.DataFrame) -> Estimate:
+    gain, entropy = (
+        paired_difference(theirs, ours, _users(rows)),
+        binary_entropy(rows[LIKED].to_numpy().mean()),
+    )
+    return Estimate(*(float(end / entropy) for end in (gain.value, gain.low, gain.high)))
+
+
+def _count_rows(model: WillLikeModel, rows: pl.DataFrame) -> dict[str, int]:
+    places = model.snapshot.place(rows).places
+    return {
+        "exposures": len(rows),
+        "likes": int(rows[LIKED].sum()),
+        "users": rows[USER].n_unique(),
+        "items": rows[ITEM].n_unique(),
+        "cold_users": int((places[USER] < 0).sum()),
+        "cold_items": int((places[ITEM] < 0).sum()),
+    }
+
+
+def _losses_table(
+    rows: pl.DataFrame, will_like: NDArray[np.float64], losses: dict[str, NDArray[np.float64]]
+) -> pl.DataFrame:
+    columns = {"will_like": will_like, "log_loss": losses[""]}
+    columns |= {f"log_loss_{name}": loss for name, loss in losses.items() if name}
+    return validated(rows.select(USER, ITEM, TIME, LIKED).with_columns(**_series(columns)), Losses)
+
+
+def _series(columns: dict[str, NDArray[np.float64]]) -> dict[str, pl.Series]:
+    return {name: pl.Series(values) for name, values in columns.items()}
+
+
+def _window_dict(window: Window) -> dict[str, str]:
+    ends = {"known_before": window.cut, "from": window.start, "until": window.end}
+    return {name: instant.isoformat() for name, instant in ends.items()}

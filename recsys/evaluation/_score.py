@@ -1,0 +1,166 @@
+"""Probabilities and rankings of one model -> figures with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.config import EvaluationSettings
+from recsys.inference import Estimate, bootstrap_interval, probability_metrics, ratio_of_sums
+from recsys.metrics import (
+    binary_entropy,
+    corp_decomposition,
+    miscalibration_null_band,
+    ndcg_at,
+    recall_at,
+)
+from recsys.model import WillLikeModel
+from recsys.schema import ITEM, LIKED, USER
+
+NDCG_AT, RECALL_AT = 10, 20
+RANKING = (f"ndcg@{NDCG_AT}", f"recall@{RECALL_AT}")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the log loss comes from, in nats, and the miscalibration that chance alone would show.
+
+    Attributes
+    ----------
+    miscalibration, discrimination, uncertainty : float
+        CORP: ``log loss = miscalibration - discrimination + uncertainty``.
+    miscalibration_null_low, miscalibration_null_high : float
+        Central 95 % of the miscalibration of labels drawn from these very probabilities.
+    miscalibration_share_of_entropy : float
+        Miscalibration over the entropy of the like rate.
+    within_null_band : bool
+        Miscalibration is not above the band.
+    bias : Estimate
+        ``sum(p - y) / sum(y)`` with a user-clustered interval.
+
+    """
+
+    miscalibration: float
+    discrimination: float
+    uncertainty: float
+    miscalibration_null_low: float
+    miscalibration_null_high: float
+    miscalibration_share_of_entropy: float
+    within_null_band: bool
+    bias: Estimate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the figures as JSON can hold them."""
+        return {**asdict(self), "bias": self.bias.as_dict()}
+
+
+def score_probabilities(
+    users: NDArray[np.int32],
+    liked: NDArray[np.bool_],
+    will_like: NDArray[np.float64],
+    reference_rate: float,
+    settings: EvaluationSettings,
+    seed: int,
+) -> dict[str, Estimate]:
+    """Estimate every figure of METHOD section 2 that is a number.
+
+    Parameters
+    ----------
+    users : ndarray of int32, shape (n,)
+    liked : ndarray of bool, shape (n,)
+    will_like : ndarray of float64, shape (n,)
+    reference_rate : float
+        Like rate of the calibrate window.
+    settings : EvaluationSettings
+    seed : int
+
+    Returns
+    -------
+    dict of str to Estimate
+
+    """
+    return probability_metrics(
+        users, liked, will_like, reference_rate=reference_rate, draws=settings.bootstraps, seed=seed
+    )
+
+
+def score_calibration(
+    liked: NDArray[np.bool_],
+    will_like: NDArray[np.float64],
+    bias: Estimate,
+    settings: EvaluationSettings,
+    seed: int,
+) -> Calibration:
+    """Hold the miscalibration against what chance alone would show.
+
+    Parameters
+    ----------
+    liked : ndarray of bool, shape (n,)
+    will_like : ndarray of float64, shape (n,)
+    bias : Estimate
+    settings : EvaluationSettings
+    seed : int
+
+    Returns
+    -------
+    Calibration
+
+    """
+    parts = corp_decomposition(liked, will_like)
+    band = miscalibration_null_band(will_like, settings.null_draws, seed)
+    return Calibration(
+        parts.miscalibration,
+        parts.discrimination,
+        parts.uncertainty,
+        band.low,
+        band.high,
+        parts.miscalibration / float(binary_entropy(liked.mean())),
+        parts.miscalibration <= band.high,
+        bias,
+    )
+
+
+def score_ranking(
+    model: WillLikeModel, rows: pl.DataFrame, seen: pl.DataFrame, settings: EvaluationSettings, seed: int
+) -> dict[str, Estimate]:
+    """Rank the catalogue for every user with a like in the window, and look where the likes stand.
+
+    Parameters
+    ----------
+    model : WillLikeModel
+    rows : polars.DataFrame
+        The window's exposures.
+    seen : polars.DataFrame
+        Pairs shown before the window: neither recommended nor relevant.
+    settings : EvaluationSettings
+    seed : int
+
+    Returns
+    -------
+    dict of str to Estimate
+        Means over users; NaN when no user has a relevant item, or the model finds all items equal.
+
+    """
+    relevant = rows.filter(LIKED).select(USER, ITEM).unique(maintain_order=True)
+    relevant = relevant.join(seen.select(USER, ITEM), on=[USER, ITEM], how="anti", maintain_order="left")
+    if relevant.is_empty() or not _orders_items(model):
+        return dict.fromkeys(RANKING, Estimate(np.nan, np.nan, np.nan))
+    ranked = model.recommend(relevant[USER], n=max(NDCG_AT, RECALL_AT), exclude=seen)
+    per_user = (ndcg_at(ranked, relevant, NDCG_AT), recall_at(ranked, relevant, RECALL_AT))
+    return {
+        name: _mean_over_users(frame["value"].to_numpy(), settings, seed)
+        for name, frame in zip(RANKING, per_user, strict=True)
+    }
+
+
+def _orders_items(model: WillLikeModel) -> bool:
+    return model.head is None or bool(np.any(model.head.head.weights))
+
+
+def _mean_over_users(values: NDArray[np.float64], settings: EvaluationSettings, seed: int) -> Estimate:
+    sums = np.column_stack([values, np.ones(len(values))])
+    return bootstrap_interval(ratio_of_sums, sums, settings.bootstraps, seed)

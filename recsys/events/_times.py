@@ -1,0 +1,141 @@
+"""Datetimes, dates, epochs and ISO 8601 text -> instants, and what lies before as_of."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from recsys.errors import ConfigError
+from recsys.schema import EARLIEST, INSTANT, LATEST
+
+TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+# Anything further out is refused all the same; held here, no product of it overflows.
+_LOW, _HIGH = EARLIEST - timedelta(days=366), LATEST + timedelta(days=366)
+_ISO = (
+    r"(?i)^\s*(\d{4}-\d{2}-\d{2})(?:(?:T|\s+)(\d{2}:\d{2})(:\d{2})?([.]\d{1,9})?)?"
+    r"\s*(Z|UTC|[+-]\d{2}(?::?\d{2})?)?\s*$"
+)
+
+
+def rows_before(rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime | None) -> pl.LazyFrame:
+    """Read the times of a log, and leave out what lies at or after as_of.
+
+    Parameters
+    ----------
+    rows : polars.LazyFrame
+    time : str
+        The column that holds them; instants replace it.
+    unit : str, optional
+        Of an epoch. Without it, detected.
+    as_of : datetime.datetime, optional
+
+    Returns
+    -------
+    polars.LazyFrame
+        Rows without a readable time stay, to be refused by name.
+
+    Raises
+    ------
+    ConfigError
+        When the column's type cannot be a time, or the unit of an epoch is in doubt.
+
+    """
+    raw, kind = pl.col(time), rows.collect_schema()[time]
+    rows = rows.with_columns(_instants(raw, kind, rows, unit, as_of).alias(time))
+    return rows if as_of is None else rows.filter((raw < as_of) | raw.is_null())
+
+
+def _instants(
+    raw: pl.Expr, kind: pl.DataType, rows: pl.LazyFrame, unit: str | None, as_of: datetime | None
+) -> pl.Expr:
+    if isinstance(kind, pl.Datetime):
+        zoned = raw.dt.convert_time_zone("UTC") if kind.time_zone else raw.dt.replace_time_zone("UTC")
+        return zoned.clip(_LOW, _HIGH).cast(INSTANT)
+    if kind == pl.Date:
+        return raw.clip(_LOW.date(), _HIGH.date()).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if not kind.is_numeric() and kind not in TEXT:
+        raise ConfigError(f"columns.time must be a datetime, an epoch or ISO 8601 text, its column is {kind}")
+    raw = raw if kind.is_numeric() else raw.cast(pl.String)
+    number = _finite(raw)
+    unit = unit or detect_unit(rows.select(known=raw.is_not_null(), number=number), as_of)
+    epoch = _from_epoch(raw, number, kind.is_float() or kind.is_decimal(), unit)
+    return epoch if kind.is_numeric() else pl.coalesce(epoch, _from_iso(raw))
+
+
+def _finite(raw: pl.Expr) -> pl.Expr:
+    number = raw.cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _from_epoch(raw: pl.Expr, number: pl.Expr, has_fraction: bool, unit: str) -> pl.Expr:
+    per_second = _PER_SECOND[unit]
+    low, high = _LOW.timestamp() * per_second, _HIGH.timestamp() * per_second
+    scale = 1_000_000 // per_second
+    micros = (number.clip(low, high) * scale).round().cast(pl.Int64)
+    if not has_fraction:
+        exact = raw.cast(pl.Int64, strict=False) * scale
+        micros = pl.when(number.is_between(low, high)).then(pl.coalesce(exact, micros)).otherwise(micros)
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _from_iso(text: pl.Expr) -> pl.Expr:
+    parts = text.str.extract_groups(_ISO).struct
+    day, minute, second, fraction, zone = (parts.field(str(group)) for group in range(1, 6))
+    local = pl.concat_str(
+        day, pl.lit("T"), minute.fill_null("00:00"), second.fill_null(":00"), fraction.fill_null("")
+    ).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us")
+    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
+    digits = zone.str.replace_all(r"\D", "").str.pad_end(4, "0").cast(pl.Int32, strict=False)
+    minutes = sign * (digits // 100 * 60 + digits % 100)
+    shift = pl.duration(minutes=minutes.fill_null(0))
+    return (local - shift).dt.replace_time_zone("UTC")
+
+
+def detect_unit(values: pl.LazyFrame, as_of: datetime | None = None) -> str:
+    """Say whether epochs count seconds, milliseconds or microseconds.
+
+    Parameters
+    ----------
+    values : polars.LazyFrame
+        `number`, finite or null, and `known`: whether there was anything to read.
+    as_of : datetime.datetime, optional
+        Rows at or after it say nothing.
+
+    Returns
+    -------
+    str
+        ``s``, ``ms`` or ``us``: the only unit in which any value is a plausible time.
+
+    Raises
+    ------
+    ConfigError
+        When there are several such units, or none.
+
+    """
+    found = values.select(
+        pl.col("known").sum(),
+        pl.col("number").count().alias("numbers"),
+        pl.col("number").min().alias("low"),
+        pl.col("number").max().alias("high"),
+        *(_plausible(unit, LATEST).alias(unit) for unit in _PER_SECOND),
+        *(_plausible(unit, as_of or LATEST).alias(f"{unit} before") for unit in _PER_SECOND),
+    ).collect()
+    counts = found.row(0, named=True)
+    units = [unit for unit in _PER_SECOND if counts[f"{unit} before"]]
+    units = units or [unit for unit in _PER_SECOND if counts[unit]]
+    if len(units) == 1:
+        return units[0]
+    if not units and 2 * counts["numbers"] <= counts["known"]:
+        return "s"  # a few stray numbers among texts, to be refused
+    raise ConfigError(
+        f"the unit of columns.time is in doubt (values from {counts['low']:.0f} to {counts['high']:.0f}): "
+        "declare events.time_unit as 's', 'ms' or 'us'"
+    )
+
+
+def _plausible(unit: str, end: datetime) -> pl.Expr:
+    per_second = _PER_SECOND[unit]
+    low, high = EARLIEST.timestamp() * per_second, end.timestamp() * per_second
+    return pl.col("number").is_between(low, high, closed="left").sum()

@@ -1,0 +1,35 @@
+"""How sure a figure is: clustered standard errors and user-weighted bootstraps.
+
+Rows of one user are not independent, so that users, never rows, are what is resampled or summed over.
+All intervals are two-sided 95 %. Same input and same seed: the same bits, whatever the number of threads.
+"""
+
+from recsys.inference._bootstrap import (
+    bootstrap_auc,
+    bootstrap_interval,
+    bootstrap_sums,
+    ratio_of_sums,
+    user_sums,
+)
+from recsys.inference._clustered import (
+    clustered_standard_error,
+    mean_interval,
+    paired_difference,
+    two_way_standard_error,
+)
+from recsys.inference._estimate import Estimate
+from recsys.inference._probability import probability_metrics
+
+__all__ = [
+    "Estimate",
+    "bootstrap_auc",
+    "bootstrap_interval",
+    "bootstrap_sums",
+    "clustered_standard_error",
+    "mean_interval",
+    "paired_difference",
+    "probability_metrics",
+    "ratio_of_sums",
+    "two_way_standard_error",
+    "user_sums",
+]

@@ -1,0 +1,250 @@
+"""The straight line: read, evaluate, gate, fit, predict, publish.
+
+.. code-block:: text
+
+    _job        one run of a command: its settings, its log, its stages
+    _gates      bounds that a run must meet before anything is published
+    _outbox     what a run will publish, and its manifest
+    _doctor     what this machine has, and what a log will need
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from recsys import store
+from recsys.errors import RefusedRowsError, UsageError
+from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
+from recsys.events import EventLog
+from recsys.features import Snapshots
+from recsys.model import WillLikeModel, fit_model, pairs_of
+from recsys.pipeline._doctor import diagnose
+from recsys.pipeline._gates import check_gates
+from recsys.pipeline._job import Job
+from recsys.pipeline._outbox import Outbox, Result, opened, prediction_date, settings_sha256
+from recsys.schema import ITEM, USER, require_columns
+from recsys.split import slide_to_end, split_by_time
+
+__all__ = [
+    "Job",
+    "Outbox",
+    "Result",
+    "check",
+    "check_gates",
+    "diagnose",
+    "evaluate",
+    "predict",
+    "prediction_date",
+    "run",
+    "settings_sha256",
+    "train",
+]
+
+
+def check(job: Job, refused_to: Path | None = None) -> EventLog:
+    """Read and validate the log.
+
+    Parameters
+    ----------
+    job : Job
+    refused_to : path-like, optional
+        Folder for `refused.parquet`, written even when the log is refused for it.
+
+    Returns
+    -------
+    EventLog
+
+    """
+    try:
+        log = job.read()
+    except RefusedRowsError as error:
+        _write_refused(error.refused, refused_to)
+        raise
+    _write_refused(log.refused, refused_to)
+    return log
+
+
+def train(job: Job) -> Result:
+    """Fit and publish one model version.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    Result
+
+    """
+    log = job.read()
+    with opened(job, log) as out:
+        model = _fit(job, Snapshots(log, job.settings.model, job.threads))
+        out.write_model(model)
+        return out.publish()
+
+
+def evaluate(job: Job, version: str | None = None) -> Result:
+    """Score the procedure, or a published version on what came after it.
+
+    Parameters
+    ----------
+    job : Job
+    version : str, optional
+        A model version of the output folder, or `current`.
+
+    Returns
+    -------
+    Result
+
+    """
+    model = _load(job, version) if version else None
+    log = job.read()
+    with opened(job, log) as out:
+        if model is None:
+            evaluation = _evaluate(job, Snapshots(log, job.settings.model, job.threads))
+        else:
+            with job.stage("evaluate"):
+                evaluation = evaluate_model(model, log, job.settings)
+        out.write_evaluation(evaluation)
+        return out.publish()
+
+
+def predict(
+    job: Job,
+    version: str = "current",
+    users: pl.DataFrame | None = None,
+    items: pl.DataFrame | None = None,
+    pairs: pl.DataFrame | None = None,
+) -> Result:
+    """Publish a day of predictions from a published version.
+
+    Parameters
+    ----------
+    job : Job
+    version : str
+    users : polars.DataFrame, optional
+        Whom to predict for: `user_id`. Default: everyone seen before the version's as_of.
+    items : polars.DataFrame, optional
+        The eligible catalogue: `item_id`, optionally `creator_id`, `category`.
+    pairs : polars.DataFrame, optional
+        Score these pairs instead of ranking: `user_id`, `item_id`.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    UsageError
+        When as_of lies before what the version has seen, or pairs come with users or items.
+
+    """
+    if pairs is not None and (users is not None or items is not None):
+        raise UsageError("give either pairs, or users and items to rank")
+    if users is not None:
+        require_columns(users, (USER,), "the table of users")
+    model = _load(job, version)
+    log = job.read()
+    if log.as_of < model.snapshot.cut:
+        raise UsageError(
+            f"as_of must not lie before what the model has seen, got {log.as_of.isoformat()} and "
+            f"{model.snapshot.cut.isoformat()}: choose an older --model, or a later --as-of"
+        )
+    with opened(job, log) as out:
+        with job.stage("predict"):
+            if pairs is not None:
+                found = rank_pairs(model.predict_proba(pairs))
+            else:
+                found = _rank(job, model, log, None if users is None else users[USER], items)
+        out.write_predictions(found, store.model_version(model.to_files()))
+        return out.publish()
+
+
+def run(job: Job) -> Result:
+    """Do it all: the cron job.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    GateError
+        When the evaluation misses a bound: nothing is published.
+
+    """
+    log = job.read()
+    snapshots = Snapshots(log, job.settings.model, job.threads)
+    with opened(job, log) as out:
+        evaluation = _evaluate(job, snapshots)
+        check_gates(evaluation, job.settings)
+        model = _fit(job, snapshots)
+        with job.stage("predict"):
+            found = _rank(job, model, log)
+        out.write_predictions(found, out.write_model(model))
+        out.write_evaluation(evaluation)
+        return out.publish()
+
+
+def rank_pairs(scored: pl.DataFrame) -> pl.DataFrame:
+    """Rank each user's asked pairs by will_like, or by score where that is null.
+
+    Parameters
+    ----------
+    scored : polars.DataFrame
+        As `WillLikeModel.predict_proba` gives it.
+
+    Returns
+    -------
+    polars.DataFrame
+        Sorted by user and rank; a pair asked twice comes once.
+
+    """
+    once = scored.unique([USER, ITEM], keep="first", maintain_order=True)
+    best_first = once.sort(
+        [USER, "will_like", "score", ITEM], descending=[False, True, True, False], nulls_last=True
+    )
+    return best_first.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(USER).alias("rank"))
+
+
+def _write_refused(refused: pl.DataFrame, folder: Path | None) -> None:
+    if folder is not None:
+        store.write_table(folder / "refused.parquet", refused)
+
+
+def _load(job: Job, version: str) -> WillLikeModel:
+    with job.stage("load"):
+        files = store.read_model_files(job.settings.output.path, version)
+        return WillLikeModel.from_files(files, job.threads)
+
+
+def _evaluate(job: Job, snapshots: Snapshots) -> Evaluation:
+    with job.stage("evaluate"):
+        windows = split_by_time(job.settings.windows, snapshots.log.as_of)
+        return evaluate_procedure(snapshots, windows, job.settings.evaluation)
+
+
+def _fit(job: Job, snapshots: Snapshots) -> WillLikeModel:
+    with job.stage("train"):
+        windows = split_by_time(job.settings.windows, snapshots.log.as_of)
+        window = slide_to_end(windows, job.settings.windows.gap)
+        return fit_model(snapshots, window, window.end)
+
+
+def _rank(
+    job: Job,
+    model: WillLikeModel,
+    log: EventLog,
+    users: pl.Series | None = None,
+    items: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    output = job.settings.output
+    exclude = pairs_of(log.exposures, output.exclude)
+    ranked: pl.DataFrame = model.recommend(users, output.top_n, items=items, exclude=exclude)
+    return ranked

@@ -1,0 +1,72 @@
+"""What this machine has, and what a log will need."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from recsys import events
+from recsys.config import Settings
+
+_LIBRARIES = ("recsys", "dataframely", "implicit", "numpy", "polars", "scipy", "typer", "pandas")
+#: Measured by tests/benchmarks/memory.py: interpreter and libraries, then bytes a row of the log.
+BASE_MEBIBYTES, BYTES_A_ROW = 350, 600
+_SNAPSHOTS = 4
+
+
+def diagnose(settings: Settings) -> dict[str, Any]:
+    """Look at this machine, and forecast the memory that a run on the configured log will need.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to value
+        `python`, `platform`, `cores`, `memory_mebibytes`, `libraries`, `blas`; with a log also `rows`,
+        `users`, `items` and `forecast_mebibytes`.
+
+    """
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_mebibytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "blas": _blas(),
+    }
+    if settings.events.path is not None:
+        found |= _forecast(settings)
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _blas() -> list[str]:
+    import implicit.cpu.als  # noqa: F401 (loads the BLAS that the solver uses)
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return [f"{pool['internal_api']} {pool['version']} with {pool['num_threads']} threads" for pool in pools]
+
+
+def _forecast(settings: Settings) -> dict[str, Any]:
+    rows, users, items = events.measure(settings.events)
+    signals = 2 + len(set(settings.events.signals))
+    factors = (users + items) * settings.model.factors * signals * 4 * _SNAPSHOTS
+    return {
+        "log": str(Path(settings.events.path or "")),
+        "rows": rows,
+        "users": users,
+        "items": items,
+        "forecast_mebibytes": BASE_MEBIBYTES + (rows * BYTES_A_ROW + factors >> 20),
+    }

@@ -1,0 +1,75 @@
+"""One run of a command: its settings, its log, its stages."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from recsys import events
+from recsys.config import Settings
+from recsys.events import EventLog
+
+_log = logging.getLogger("recsys")
+
+
+@dataclass
+class Job:
+    """One run of a command.
+
+    Attributes
+    ----------
+    command : str
+    settings : Settings
+    as_of : datetime.datetime or None
+        Nothing at or after it is read. None: the end of the log.
+    threads : int
+        0 means one a core. No result depends on it.
+    stages : list of dict
+        `stage`, `seconds` and `peak_mebibytes` of those that ended, in order.
+
+    """
+
+    command: str
+    settings: Settings
+    as_of: datetime | None = None
+    threads: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, and log that it began and ended.
+
+        Parameters
+        ----------
+        name : str
+
+        """
+        _log.info("%s ...", name, extra={"event": "stage_started", "stage": name})
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        done = {"stage": name, "seconds": round(seconds, 3), "peak_mebibytes": round(peak, 1)}
+        self.stages.append(done)
+        _log.info("%s: %.1f s, peak %.0f MiB", name, seconds, peak, extra={"event": "stage_finished", **done})
+
+    def read(self) -> EventLog:
+        """Read and validate the log that the settings describe.
+
+        Returns
+        -------
+        EventLog
+
+        """
+        with self.stage("read"):
+            log = events.read(self.settings.events, self.as_of)
+        for name in ("refused", "duplicates", "unsettled", "likes_without_view"):
+            if rows := getattr(log.counts, name):
+                _log.info("%s: %s rows", name, f"{rows:,}", extra={"event": name, "rows": rows})
+        return log

@@ -1,0 +1,244 @@
+"""What a run will publish, and what it says about itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys import store
+from recsys.config import Settings
+from recsys.evaluation import Evaluation
+from recsys.events import EventLog
+from recsys.model import WillLikeModel
+from recsys.pipeline._job import Job
+from recsys.report import render_evaluation
+from recsys.schema import Predictions, validated
+
+_COMPUTES_WITH = ("recsys", "implicit", "numpy", "polars", "scipy")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command published.
+
+    Attributes
+    ----------
+    out : pathlib.Path
+        The output folder.
+    run_id : str
+    as_of : datetime.datetime
+    model_version : str or None
+    evaluation : Evaluation or None
+    predictions : int or None
+        Rows.
+
+    """
+
+    out: Path
+    run_id: str
+    as_of: datetime
+    model_version: str | None = None
+    evaluation: Evaluation | None = None
+    predictions: int | None = None
+
+
+@dataclass
+class Outbox:
+    """What a run will publish; nothing of it is seen before `publish`.
+
+    Attributes
+    ----------
+    job : Job
+    log : EventLog
+    run : recsys.store.Run
+    pointers : dict of str to str
+        Links to flip, in order.
+    result : Result
+
+    """
+
+    job: Job
+    log: EventLog
+    run: store.Run
+    result: Result
+    pointers: dict[str, str] = field(default_factory=dict)
+
+    def write_model(self, model: WillLikeModel) -> str:
+        """Write a model version, to become the current one.
+
+        Parameters
+        ----------
+        model : WillLikeModel
+
+        Returns
+        -------
+        str
+            Its version.
+
+        """
+        version = self.run.write_model(model.to_files())
+        self.pointers |= {f"models/{version}": "model", "models/current": "model"}
+        self.result = replace(self.result, model_version=version)
+        return version
+
+    def write_predictions(self, found: pl.DataFrame, version: str) -> None:
+        """Write a day of predictions.
+
+        Parameters
+        ----------
+        found : polars.DataFrame
+            As `WillLikeModel.recommend` gives it.
+        version : str
+            Of the model that made them.
+
+        """
+        day = prediction_date(self.log.as_of)
+        stamps = {"as_of": pl.lit(day), "model_version": pl.lit(version)}
+        table = validated(found.with_columns(**stamps).select(Predictions.column_names()), Predictions)
+        self.run.write_table("predictions", table)
+        self.pointers[f"predictions/as_of={day.isoformat()}"] = "predictions"
+        self.result = replace(self.result, model_version=version, predictions=len(table))
+
+    def write_evaluation(self, evaluation: Evaluation) -> None:
+        """Write the figures, the report and the losses.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+
+        """
+        report = render_evaluation(evaluation, describe_run(self.job.settings, self.log))
+        self.run.write_json("evaluation/evaluation.json", evaluation.as_dict())
+        self.run.write_bytes("evaluation/evaluation.html", report.encode())
+        self.run.write_named_table("evaluation/losses.parquet", evaluation.losses)
+        self.pointers["evaluation"] = "evaluation"
+        self.result = replace(self.result, evaluation=evaluation)
+
+    def publish(self) -> Result:
+        """Commit the run and flip its links.
+
+        Returns
+        -------
+        Result
+
+        """
+        with self.job.stage("publish"):
+            self.run.write_named_table("refused.parquet", self.log.refused)
+            self.run.publish(self.pointers, _manifest(self.job, self.log, self.result))
+        return self.result
+
+
+@contextmanager
+def opened(job: Job, log: EventLog) -> Iterator[Outbox]:
+    """Take the output folder's lock and begin a run.
+
+    Parameters
+    ----------
+    job : Job
+    log : EventLog
+
+    Yields
+    ------
+    Outbox
+
+    """
+    with store.open_run(job.settings.output.path, job.settings.output.keep) as run:
+        yield Outbox(job, log, run, Result(run.out, run.run_id, log.as_of))
+
+
+def prediction_date(as_of: datetime) -> date:
+    """Name the last day before as_of: what a partition carries.
+
+    Parameters
+    ----------
+    as_of : datetime.datetime
+
+    Returns
+    -------
+    datetime.date
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> prediction_date(datetime(2022, 5, 1, tzinfo=UTC))
+    datetime.date(2022, 4, 30)
+
+    """
+    return (as_of - timedelta(microseconds=1)).date()
+
+
+def describe_run(settings: Settings, log: EventLog) -> dict[str, str]:
+    """Say in words what a report's figures were made from.
+
+    Parameters
+    ----------
+    settings : Settings
+    log : EventLog
+
+    Returns
+    -------
+    dict of str to str
+
+    """
+    counts = log.counts
+    reasons = ", ".join(f"{name}: {rows:,}" for name, rows in counts.reasons.items())
+    return {
+        "log": ", ".join(Path(file).name for file in log.files) or "a frame in memory",
+        "as of": log.as_of.isoformat(),
+        "rows": f"{counts.read:,} read, {counts.accepted:,} accepted, {counts.duplicates:,} duplicates",
+        "refused": f"{counts.refused:,}" + (f" ({reasons})" if reasons else ""),
+        "settings": json.dumps(_without_paths(settings)),
+        "settings sha256": settings_sha256(settings),
+    }
+
+
+def settings_sha256(settings: Settings) -> str:
+    """Hash every setting but the paths.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    """
+    return hashlib.sha256(json.dumps(_without_paths(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _without_paths(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude={"events": {"path"}, "output": {"path"}})
+
+
+def _manifest(job: Job, log: EventLog, result: Result) -> dict[str, Any]:
+    figures = result.evaluation.as_dict() if result.evaluation else {}
+    return {
+        "command": job.command,
+        "as_of": log.as_of.isoformat(),
+        "model_version": result.model_version,
+        "inputs": [_describe_input(Path(file)) for file in log.files],
+        "rows": {**asdict(log.counts), "predicted": result.predictions},
+        "windows": figures.get("windows"),
+        "metrics": figures.get("metrics"),
+        "settings": _without_paths(job.settings),
+        "settings_sha256": settings_sha256(job.settings),
+        "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
+        "stages": job.stages,
+    }
+
+
+def _describe_input(path: Path) -> dict[str, Any]:
+    about = path.stat()
+    described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}
+    return {**described, "sha256": store.sha256_of(path)}

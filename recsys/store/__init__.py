@@ -1,0 +1,33 @@
+"""Atomic publish, manifests, lock and retention: the only module that renames files.
+
+.. code-block:: text
+
+    OUT/runs/<id>/                what one run made; manifest.json, renamed into place last, is the commit
+    OUT/predictions/as_of=DATE    relative links into a committed run, each flipped by renaming a new
+    OUT/models/<version>          link over the old one, in the order the manifest gives
+    OUT/models/current, OUT/evaluation, OUT/audit
+
+A start finishes the flips of committed runs and sweeps the uncommitted ones, so a crash at any step ends
+as all of the old or all of the new. A superseded run stays until the next publish: a reader in the middle
+of a scan finishes it.
+"""
+
+from recsys.store._files import sha256_of, write_file
+from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
+from recsys.store._read import list_models, list_runs, read_model_files, read_predictions
+from recsys.store._run import Run, open_run
+
+__all__ = [
+    "Run",
+    "list_models",
+    "list_runs",
+    "model_manifest",
+    "model_version",
+    "open_run",
+    "read_manifest",
+    "read_model_files",
+    "read_predictions",
+    "sha256_of",
+    "verify_files",
+    "write_file",
+]

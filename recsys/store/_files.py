@@ -1,0 +1,116 @@
+"""Bytes on disk: safe names, hashes, fsync, one file written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recsys.errors import InputError, OutputError
+
+_PART = re.compile(r"[\w=+@-][\w.=+@-]*", re.ASCII)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says while `path` is written into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def input_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says while `path` is read into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether a name stays inside its folder and is visible to readers.
+
+    Examples
+    --------
+    >>> [is_safe_name(name) for name in ("as_of=2022-04-30", "../etc", "/etc", "a/.hidden", "a//b")]
+    [True, False, False, False, False]
+    """
+    return all(_PART.fullmatch(part) for part in name.split("/"))
+
+
+def to_json(value: Any) -> bytes:
+    """Write a value as JSON in its own key order, without NaN or infinity."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Hash a file without holding it in memory.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read.
+    """
+    with input_errors(Path(path)), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write one file atomically: a reader, or a crash, sees the old bytes or the new ones.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder must exist.
+    content : bytes
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; what stood there before still stands.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> write_file(path, b"whole")
+    >>> path.read_bytes()
+    b'whole'
+    """
+    path = Path(path)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    with output_errors(path):
+        try:
+            temporary.write_bytes(content)
+            sync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync(path.parent)

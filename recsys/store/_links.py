@@ -1,0 +1,171 @@
+"""Links into committed runs: where they lead, how they flip, and what may go once nothing leads there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys.errors import InputError, OutputError
+from recsys.store._files import is_safe_name, sync
+from recsys.store._manifest import MANIFEST, UNFINISHED, read_manifest
+
+RUNS = "runs"
+MODELS = "models"
+PREDICTIONS = "predictions"
+CURRENT = "current"
+_STAGED = ".recsys-link"
+_RUN_ID = re.compile(r"\d{6,}", re.ASCII)
+_TRASH = ".deleted-"
+
+
+def run_folders(out: Path) -> list[Path]:
+    """List the runs, committed or not, in the order of their ids."""
+    found = (path for path in _entries(out / RUNS) if _RUN_ID.fullmatch(path.name) and path.is_dir())
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def committed_runs(out: Path) -> list[Path]:
+    """List the runs that have a manifest, oldest first."""
+    return [folder for folder in run_folders(out) if (folder / MANIFEST).exists()]
+
+
+def follow(out: Path, link: Path) -> Path | None:
+    """Return the real folder a link leads to, or None when that is not inside one of OUT's runs."""
+    runs = Path(os.path.realpath(out / RUNS))
+    target = Path(os.path.realpath(link))
+    if target == runs or not target.is_relative_to(runs):
+        return None
+    return target if _RUN_ID.fullmatch(target.relative_to(runs).parts[0]) else None
+
+
+def run_of(out: Path, folder: Path) -> Path:
+    """Return the run that a followed folder belongs to."""
+    runs = Path(os.path.realpath(out / RUNS))
+    return runs / folder.relative_to(runs).parts[0]
+
+
+def linked_runs(out: Path) -> frozenset[str]:
+    """Name the runs that any link leads to, whether or not they still exist."""
+    places = (out, out / MODELS, out / PREDICTIONS)
+    links = (path for place in places for path in _entries(place) if path.is_symlink())
+    targets = (follow(out, link) for link in links)
+    return frozenset(run_of(out, target).name for target in targets if target)
+
+
+def model_links(out: Path) -> list[Path]:
+    """List the links of model versions, that of the newest run first."""
+    found = {path: follow(out, path) for path in _entries(out / MODELS) if path.is_symlink()}
+    ages = {
+        path: int(run_of(out, target).name)
+        for path, target in found.items()
+        if target and path.name != CURRENT
+    }
+    return sorted(ages, key=lambda path: (-ages[path], path.name))
+
+
+def check_pointers(pointers: Mapping[str, Any], folder: Path) -> str | None:
+    """Say what is wrong with a mapping of link to folder, if anything."""
+    for link, target in pointers.items():
+        if not _is_link_name(link):
+            return f"a link is a name in OUT, OUT/{MODELS} or OUT/{PREDICTIONS}, got {link!r}"
+        if not isinstance(target, str) or not is_safe_name(target) or not (folder / target).is_dir():
+            return f"{link} must lead to a folder of the run, got {target!r}"
+    return None
+
+
+def _is_link_name(link: str) -> bool:
+    *above, name = link.split("/")
+    if above:
+        return is_safe_name(link) and above in ([MODELS], [PREDICTIONS])
+    return is_safe_name(name) and name not in (RUNS, MODELS, PREDICTIONS)
+
+
+def check_places(out: Path, links: Iterable[str]) -> None:
+    """Refuse, while nothing is committed yet, to flip a link where something else stands."""
+    for place in (out / link for link in links):
+        if place.exists() and not place.is_symlink():
+            raise OutputError(f"{place} must be a link that recsys may replace, and is none: move it away")
+        above = place.parent
+        if above != out and (above.is_symlink() or (above.exists() and not above.is_dir())):
+            raise OutputError(f"{above} must be a folder of its own, not a file or a link: move it away")
+
+
+def flip_links(out: Path, folder: Path) -> None:
+    """Point every link of a committed run at it, in order; again and again does no harm."""
+    pointers = read_manifest(folder).get("pointers")
+    wrong = check_pointers(pointers, folder) if isinstance(pointers, dict) else "it has no pointers"
+    if wrong or not isinstance(pointers, dict):
+        raise InputError(f"{folder / MANIFEST} is damaged, {wrong}: remove {folder} to go on without it")
+    check_places(out, pointers)
+    for link, target in pointers.items():
+        _flip(out, out / link, folder / target)
+    for place in {(out / link).parent for link in pointers} | {out}:
+        sync(place)
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    sync(folder)
+
+
+def _flip(out: Path, place: Path, folder: Path) -> None:
+    target = os.path.relpath(folder, place.parent)
+    staged = out / _STAGED
+    if place.parent.is_dir():
+        staged.symlink_to(target)
+        staged.replace(place)
+    else:  # polars refuses an empty folder, so predictions/ appears with its first day inside
+        staged.mkdir()
+        (staged / place.name).symlink_to(target)
+        staged.replace(place.parent)
+
+
+def sweep(out: Path) -> None:
+    """Remove what a crash left, and nothing that others made."""
+    staged = out / _STAGED
+    if staged.is_symlink():
+        staged.unlink()
+    elif staged.exists():
+        shutil.rmtree(staged)
+    for path in _entries(out / RUNS):
+        if path.name.startswith(_TRASH):
+            shutil.rmtree(path)
+    for folder in run_folders(out):
+        if not (folder / MANIFEST).exists() and ((folder / UNFINISHED).exists() or not _entries(folder)):
+            delete_run(folder)
+
+
+def prune_models(out: Path, keep: int) -> None:
+    """Unlink all but the newest versions, and never the current one."""
+    current = follow(out, out / MODELS / CURRENT)
+    for link in model_links(out)[keep:]:
+        if follow(out, link) != current:
+            link.unlink()
+    if (out / MODELS).is_dir():  # a link must be gone from the disk before the run it leads to
+        sync(out / MODELS)
+
+
+def delete_runs(out: Path, kept: frozenset[str]) -> None:
+    """Delete the runs that are committed, ours, and not kept."""
+    for folder in committed_runs(out):
+        if folder.name not in kept and _is_ours(folder):
+            delete_run(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).get("run_id") == folder.name
+    except InputError:
+        return False
+
+
+def delete_run(folder: Path) -> None:
+    """Delete a run, renamed first: half a run must never be taken for a run."""
+    trash = folder.with_name(f"{_TRASH}{folder.name}")
+    folder.replace(trash)
+    shutil.rmtree(trash)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

@@ -1,0 +1,210 @@
+"""What readers ask of an output folder. A link is resolved once, then nothing can move under the reader."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys.errors import InputError
+from recsys.store._files import input_errors, is_safe_name
+from recsys.store._links import (
+    CURRENT,
+    MODELS,
+    PREDICTIONS,
+    RUNS,
+    committed_runs,
+    follow,
+    model_links,
+    run_of,
+)
+from recsys.store._manifest import (
+    MANIFEST,
+    check_size,
+    damaged,
+    listed_files,
+    model_manifest,
+    read_manifest,
+    verify_files,
+)
+
+_AS_OF = "as_of="
+_SHOWN = 10
+_COLUMNS = {"model_version": pl.String, "run_id": pl.String, "as_of": pl.String, "current": pl.Boolean}
+
+
+def list_runs(out: str | os.PathLike[str]) -> list[Path]:
+    """List the committed runs of an output folder, oldest first.
+
+    Parameters
+    ----------
+    out : path-like
+
+    Returns
+    -------
+    list of pathlib.Path
+        Their folders, each with a manifest.
+    """
+    with input_errors(Path(out)):
+        return committed_runs(Path(out))
+
+
+def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
+    """List the published model versions, newest first.
+
+    Parameters
+    ----------
+    out : path-like
+
+    Returns
+    -------
+    polars.DataFrame
+        ``model_version, run_id, as_of, current``, then a column for each figure under the ``metrics`` of
+        the runs' manifests; null where a run has none.
+    """
+    out = Path(out)
+    with input_errors(out):
+        current = follow(out, out / MODELS / CURRENT)
+        rows = [_model_row(out, link, current) for link in model_links(out)]
+    figures = dict.fromkeys(name for row in rows for name in row if name not in _COLUMNS)
+    return pl.DataFrame(rows, schema={**_COLUMNS, **dict.fromkeys(figures, pl.Float64)}, orient="row")
+
+
+def _model_row(out: Path, link: Path, current: Path | None) -> dict[str, Any]:
+    folder = _resolve(out, link)
+    run = run_of(out, folder)
+    manifest = read_manifest(run)
+    as_of, metrics = manifest.get("as_of"), manifest.get("metrics")
+    return {
+        **_figures(metrics if isinstance(metrics, dict) else {}),
+        "model_version": link.name,
+        "run_id": run.name,
+        "as_of": None if as_of is None else str(as_of),
+        "current": folder == current,
+    }
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    values = {
+        name: value.get("value") if isinstance(value, dict) else value for name, value in metrics.items()
+    }
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def read_model_files(out: str | os.PathLike[str], version: str = CURRENT) -> dict[str, bytes]:
+    """Read a published model, every byte checked.
+
+    Parameters
+    ----------
+    out : path-like
+    version : str
+        One of the versions of `list_models`, or ``current``.
+
+    Returns
+    -------
+    dict of file name to content
+
+    Raises
+    ------
+    InputError
+        When there is no such version, naming those there are; when it leads outside OUT's runs; when a
+        file is missing, changed, foreign, or a link; when the folder holds another version.
+    """
+    out = Path(out)
+    with input_errors(out):
+        link = out / MODELS / version
+        if not is_safe_name(version) or not link.is_symlink():
+            known = [path.name for path in model_links(out)]
+            raise InputError(f"{out} has no model {version!r}: {_choice(known, 'recsys train')}")
+        files, found = _read_model(out, _resolve(out, link))
+    if version not in (CURRENT, found):
+        raise InputError(f"{link} must lead to the version it names, leads to {found}: publish again")
+    return files
+
+
+def _read_model(out: Path, folder: Path) -> tuple[dict[str, bytes], str]:
+    run = run_of(out, folder)
+    verify_files(run, [f"{folder.relative_to(run).as_posix()}/{MANIFEST}"])
+    manifest = read_manifest(folder)
+    entries = listed_files(folder, manifest)
+    for name, entry in entries.items():
+        check_size(folder / name, entry)
+    files = {name: (folder / name).read_bytes() for name in entries}
+    found = model_manifest(files)
+    for name in entries:
+        if found["files"][name] != entries[name]:
+            raise damaged(folder / name)
+    if found != manifest:
+        raise damaged(folder / MANIFEST)
+    return files, str(found["model_version"])
+
+
+def read_predictions(out: str | os.PathLike[str], date: dt.date | str | None = None) -> pl.DataFrame:
+    """Read one published day of predictions.
+
+    Parameters
+    ----------
+    out : path-like
+    date : datetime.date or str, optional
+        As in ``2022-04-30``. Default: the newest.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows as they were written; several files in the order of their names.
+
+    Raises
+    ------
+    InputError
+        When there is no such day, naming those there are, or its files cannot be read.
+    """
+    out = Path(out)
+    with input_errors(out):
+        days = _days(out)
+        wanted = (
+            _newest(out, days) if date is None else date if isinstance(date, str) else date.isoformat()[:10]
+        )
+        if wanted not in days:
+            raise InputError(f"{out} has no predictions for {wanted!r}: {_choice(days, 'recsys predict')}")
+        return _read_day(_resolve(out, out / PREDICTIONS / f"{_AS_OF}{wanted}"))
+
+
+def _days(out: Path) -> list[str]:
+    links = (out / PREDICTIONS).glob(f"{_AS_OF}*")
+    return sorted(link.name.removeprefix(_AS_OF) for link in links if link.is_symlink())
+
+
+def _newest(out: Path, days: list[str]) -> str:
+    if not days:
+        raise InputError(f"{out} has no predictions: {_choice(days, 'recsys predict')}")
+    return days[-1]
+
+
+def _read_day(folder: Path) -> pl.DataFrame:
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise InputError(f"{folder} holds no parquet file: publish again")
+    try:  # no glob: the path may hold a bracket or a star; no hive: the files hold as_of
+        return pl.read_parquet(files, glob=False, hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _choice(names: list[str], command: str) -> str:
+    if not names:
+        return f"run `{command}` first"
+    shown = names if len(names) <= _SHOWN else [*names[:2], "...", *names[-2:]]
+    return "choose from " + ", ".join(shown)
+
+
+def _resolve(out: Path, link: Path) -> Path:
+    target = follow(out, link)
+    if target is None:
+        raise InputError(f"{link} must lead into {out / RUNS}, leads to {os.path.realpath(link)}")
+    if not target.is_dir() or not (run_of(out, target) / MANIFEST).exists():
+        raise InputError(f"{link} leads to a run that is gone, {target}: publish again")
+    return target

@@ -1,0 +1,178 @@
+"""Laws of the evaluation: what it may see, what it reports, and that a known truth is recovered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.config import EvaluationSettings, ModelSettings, Settings
+from recsys.errors import DataError
+from recsys.evaluation import BASELINES, Evaluation, evaluate, evaluate_model
+from recsys.events import EventLog, read_events
+from recsys.inference import Estimate
+from recsys.metrics import log_losses
+from recsys.model import WillLikeModel
+from recsys.report import format_estimate, headline, render_evaluation
+from recsys.simulation import World, simulate
+
+SETTINGS = Settings(
+    model=ModelSettings(factors=8, iterations=4, min_signal_rows=20),
+    evaluation=EvaluationSettings(bootstraps=200, null_draws=100),
+)
+
+
+@pytest.fixture(scope="module")
+def log() -> EventLog:
+    world = World.preset("small", exposures=20_000, users=400, items=150, seed=5)
+    return read_events(simulate(world).events, signals=["long_view"])
+
+
+@pytest.fixture(scope="module")
+def evaluation(log: EventLog) -> Evaluation:
+    return evaluate(log, SETTINGS)
+
+
+def test_every_test_exposure_is_scored_once(log: EventLog, evaluation: Evaluation) -> None:
+    inside = log.exposures.filter(pl.col("timestamp") >= log.as_of - timedelta(days=3))
+    assert evaluation.losses.select("user_id", "item_id", "timestamp", "liked").equals(
+        inside.select("user_id", "item_id", "timestamp", "liked")
+    )
+    assert evaluation.rows["exposures"] == len(inside)
+    assert evaluation.rows["likes"] == inside["liked"].sum()
+
+
+def test_the_headline_follows_from_the_losses_file(evaluation: Evaluation) -> None:
+    losses = evaluation.losses
+    liked, forecast = losses["liked"].to_numpy(), losses["will_like"].to_numpy()
+    rate = liked.mean()
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    by_hand = -np.where(liked, np.log(forecast), np.log(1 - forecast))
+    np.testing.assert_allclose(losses["log_loss"], by_hand, rtol=1e-9)
+    assert evaluation.metrics["normalized_entropy"].value == pytest.approx(by_hand.mean() / entropy)
+    assert evaluation.metrics["bias"].value == pytest.approx((forecast - liked).sum() / liked.sum())
+    parts = evaluation.calibration
+    assert parts.miscalibration - parts.discrimination + parts.uncertainty == pytest.approx(by_hand.mean())
+
+
+def test_every_baseline_has_the_same_figures(evaluation: Evaluation) -> None:
+    assert set(evaluation.baselines) == set(BASELINES)
+    for figures in evaluation.baselines.values():
+        assert set(figures) == set(evaluation.metrics) | {"normalized_entropy_gain"}
+
+
+def test_the_gain_is_the_paired_difference_of_normalised_entropies(evaluation: Evaluation) -> None:
+    for figures in evaluation.baselines.values():
+        difference = figures["normalized_entropy"].value - evaluation.metrics["normalized_entropy"].value
+        assert figures["normalized_entropy_gain"].value == pytest.approx(difference, abs=1e-12)
+
+
+def test_the_base_rate_neither_ranks_nor_informs(evaluation: Evaluation) -> None:
+    base = evaluation.baselines["base_rate"]
+    assert base["auc"].value == 0.5
+    assert base["gauc"].value == 0.5
+    assert np.isnan(base["ndcg@10"].value)
+    assert base["normalized_entropy_vs_reference"].value == pytest.approx(1, abs=2e-3)
+
+
+def test_it_beats_its_baselines_but_not_the_truth() -> None:
+    world = World.preset("small", exposures=60_000, users=800, items=200, seed=6)
+    made = simulate(world)
+    log = read_events(made.events, signals=["long_view"])
+    found = evaluate(log, SETTINGS)
+    assert found.baselines["base_rate"]["normalized_entropy_gain"].low > 0
+    assert found.baselines["item_rate"]["normalized_entropy_gain"].low > 0
+    inside = made.events["timestamp"] >= log.as_of - timedelta(days=3)
+    truth = made.truth_exposures.filter(inside)["p_like_before"].cast(pl.Float64).to_numpy()
+    true_loss = log_losses(found.losses["liked"].to_numpy(), truth).mean()
+    assert true_loss < found.metrics["log_loss"].value < found.baselines["base_rate"]["log_loss"].value
+    assert found.metrics["bias"].low < 0 < found.metrics["bias"].high
+
+
+@pytest.mark.parametrize("future", ["deleted", "flipped"])
+def test_nothing_in_the_test_window_moves_a_probability(
+    log: EventLog, evaluation: Evaluation, future: str
+) -> None:
+    cut = evaluation.window.cut
+    late = pl.col("timestamp") >= cut
+    if future == "deleted":
+        kept = ~late | (pl.int_range(pl.len()) % 2 == 0)
+        changed = log.exposures.filter(kept)
+    else:
+        changed = log.exposures.with_columns(
+            pl.when(late).then(~pl.col("liked")).otherwise(pl.col("liked")).alias("liked"),
+            pl.when(late).then(1 - pl.col("long_view")).otherwise(pl.col("long_view")).alias("long_view"),
+        )
+    windows = {"calibrate_from": evaluation.calibrate.start, "test_from": cut}
+    settings = SETTINGS.model_copy(update={"windows": SETTINGS.windows.model_copy(update=windows)})
+    again = evaluate(EventLog(**{**vars(log), "exposures": changed}), settings)
+    before, after = (
+        one.losses.select("user_id", "item_id", "timestamp", "will_like") for one in (evaluation, again)
+    )
+    both = before.join(after, on=["user_id", "item_id", "timestamp"], suffix="_again")
+    assert len(both) == len(after) > 0
+    assert (both["will_like"] == both["will_like_again"]).all()
+
+
+def test_the_same_seed_gives_the_same_figures(log: EventLog, evaluation: Evaluation) -> None:
+    assert evaluate(log, SETTINGS, threads=1).as_dict() == evaluation.as_dict()
+
+
+def test_it_is_json_with_the_keys_that_others_read(evaluation: Evaluation) -> None:
+    written = json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
+    assert {"windows", "rows", "metrics", "baselines"} <= set(written)
+    assert {
+        "normalized_entropy",
+        "log_loss",
+        "auc",
+        "gauc",
+        "uauc",
+        "brier_skill",
+        "calibration",
+        "ndcg@10",
+        "recall@20",
+    } <= set(written["metrics"])
+    assert set(written["metrics"]["auc"]) == {"value", "low", "high"}
+
+
+def test_a_published_version_is_scored_on_what_came_after_it(log: EventLog) -> None:
+    cut = log.as_of - timedelta(days=2)
+    early = EventLog(
+        **{**vars(log), "exposures": log.exposures.filter(pl.col("timestamp") < cut), "as_of": cut}
+    )
+    model = WillLikeModel.fit(early, SETTINGS.model)
+    found = evaluate_model(model, log, SETTINGS)
+    assert found.rows["exposures"] == log.exposures.filter(pl.col("timestamp") >= cut).height
+    assert found.losses["timestamp"].min() >= cut
+    assert found.baselines == {}
+    with pytest.raises(DataError, match=r"the scored window .* holds 0 likes in 0 exposures"):
+        evaluate_model(WillLikeModel.fit(log, SETTINGS.model), log, SETTINGS)
+
+
+def test_positives_only_cannot_be_evaluated(log: EventLog) -> None:
+    liked = log.exposures.filter("liked").drop("liked")
+    with pytest.raises(DataError, match="positives only"):
+        evaluate(liked, SETTINGS)
+
+
+def test_the_report_is_one_file_that_says_the_same(evaluation: Evaluation) -> None:
+    page = render_evaluation(evaluation, {"log": "<script>alert(1)</script>"})
+    assert headline(evaluation) in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "<svg" in page
+    for outside in ("http-equiv", "src=", "@import", "<link"):
+        assert outside not in page
+    for figures in (evaluation.metrics, *evaluation.baselines.values()):
+        assert format_estimate(figures["normalized_entropy"]) in page
+
+
+def test_equal_evaluations_make_equal_reports(evaluation: Evaluation) -> None:
+    assert render_evaluation(evaluation, {}) == render_evaluation(evaluation, {})
+
+
+def test_a_figure_that_cannot_be_estimated_says_so() -> None:
+    assert format_estimate(Estimate(float("nan"), 0.0, 1.0)) == "not estimable"

@@ -1,0 +1,530 @@
+"""Laws of the store: all or nothing, one at a time, nothing lost, nothing let in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from recsys import store
+from recsys.errors import InputError, LockedError, OutputError, UsageError
+
+DAY = "2022-04-30"
+MODEL = {"factors.safetensors": b"\x00\x01", "head.json": b"{}"}
+
+# The process dies, or one operation fails, at the k-th step that touches the disk, for every k. Death is an
+# exception that strikes again at each later step, so that no clean-up of the dead process reaches the disk.
+CRASHES = """
+import errno, os, shutil, sys, tempfile
+from pathlib import Path
+from recsys import store
+from recsys.errors import OutputError
+
+class Dead(BaseException):
+    pass
+
+action, memory = sys.argv[1], Path("/dev/shm")  # the law is about steps, not about disks
+top = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+here = Path(top.name) / "here"
+base, out = here / "base", here / "new" / "out"
+STEPS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
+WRITES = os.O_WRONLY | os.O_RDWR
+left, mode = sys.maxsize, ""
+
+def step():
+    global left
+    left -= 1
+    if left <= 0 and mode == "kill":
+        raise Dead
+    if left == 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+def hook(event, args):
+    if event in STEPS or (event == "open" and args[2] & WRITES):
+        step()
+
+def publish(mark):
+    with store.open_run(out, keep=2) as run:
+        run.write_bytes("predictions/x.parquet", mark)
+        run.write_bytes("evaluation/evaluation.json", mark)
+        version = run.write_model({"head": mark})
+        run.publish({"predictions/as_of=2022-04-30": "predictions", "evaluation": "evaluation",
+                     f"models/{version}": "model", "models/current": "model"}, {})
+
+def restart():
+    with store.open_run(out, keep=2):
+        pass
+
+def attempt(k, work, action):
+    global left, mode
+    left, mode = k, action
+    try:
+        work()
+        return "done" if left > 0 else "survived"
+    except Dead:
+        return "kill"
+    except OutputError as error:
+        assert "No space left" in str(error) and str(out) in str(error), error
+        return "fail"
+    finally:
+        left = sys.maxsize
+
+def state():
+    names = "predictions/as_of=2022-04-30/x.parquet", "evaluation/evaluation.json", "models/current/head"
+    return [(out / name).read_bytes() if (out / name).exists() else None for name in names]
+
+def tree(top):
+    return {str(p.relative_to(top)): p.is_symlink() and str(p.readlink()) or p.is_file() and p.read_bytes()
+            for p in sorted(top.rglob("*"))}
+
+def reset():
+    shutil.rmtree(here / "new", ignore_errors=True)
+    if base.exists():
+        shutil.copytree(base, out, symlinks=True)
+
+def committed(last):
+    return (out / "runs" / last / "manifest.json").exists()
+
+def prepare(begun):
+    shutil.rmtree(here, ignore_errors=True)
+    here.mkdir()
+    if begun == "empty":
+        return [None] * 3, "000001", lambda: publish(b"c")
+    publish(b"a")
+    publish(b"b")
+    out.rename(base)
+    if begun == "published":
+        return [b"b"] * 3, "000003", lambda: publish(b"c")
+    for k in range(1, 999):
+        reset()
+        attempt(k, lambda: publish(b"c"), "kill")
+        if committed("000003"):
+            shutil.rmtree(base)
+            out.rename(base)
+            return [b"b"] * 3, "000003", restart
+
+def check(k, old, last, work):
+    reset()
+    before = tree(here)
+    ended = attempt(k, work, action)
+    if ended == "done":
+        return None
+    assert ended == action or (action == "fail" and ended == "survived")
+    assert all(part in (was, b"c") for part, was in zip(state(), old))
+    assert not (out / "predictions").is_dir() or os.listdir(out / "predictions")
+    published = committed(last)
+    if ended == "fail" and not published:
+        assert tree(here) == before, tree(here).keys() ^ before.keys()
+    restart()
+    assert state() == ([b"c"] * 3 if published else old)
+    runs = store.list_runs(out) if out.exists() else []
+    for run in runs:
+        store.verify_files(run)
+    hidden = [name for name in tree(here / "new") if "/." in name or name.endswith("unfinished")]
+    assert hidden == ["out/.lock"][:len(runs)] and len(runs) <= 3, hidden
+    if k % 4 == 0:
+        publish(b"d")
+        assert state() == [b"d"] * 3
+    return published
+
+sys.addaudithook(hook)
+os.fsync = lambda descriptor: step()
+for begun in ("empty", "published", "committed"):
+    start, seen = prepare(begun), []
+    while not seen or seen[-1] is not None:
+        try:
+            seen.append(check(len(seen) + 1, *start))
+        except Exception as error:
+            raise AssertionError(f"{begun}, step {len(seen) + 1}") from error
+    print(begun, seen.count(False), seen.count(True))
+"""
+
+READER = """
+import sys
+from pathlib import Path
+import polars as pl
+
+out, whole, missing = Path(sys.argv[1]), 0, 0
+print("ready", flush=True)
+while not (out / "stop").exists():
+    try:
+        frame = pl.scan_parquet(out / "predictions", hive_partitioning=True).collect()
+    except FileNotFoundError:
+        missing += 1
+        continue
+    assert len(frame) == 2000 and frame["mark"].n_unique() == 1, frame
+    whole += 1
+print(whole, missing)
+"""
+
+HOLDER = """
+import sys, time
+from recsys import store
+with store.open_run(sys.argv[1], keep=1):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+SMALL_DISK = """
+import resource, sys
+from recsys import store
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with store.open_run(sys.argv[1], keep=1) as run:
+    run.write_bytes("predictions/x", b"x" * 2000)
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def day(mark: int, rows: int = 3) -> pl.DataFrame:
+    as_of = dt.date.fromisoformat(DAY)
+    return pl.DataFrame({"user_id": range(rows), "mark": mark}).with_columns(as_of=pl.lit(as_of))
+
+
+def publish(out: Path, mark: int = 0, keep: int = 3, date: str = DAY, **manifest: Any) -> str:
+    with store.open_run(out, keep) as run:
+        run.write_table("predictions", day(mark))
+        version = run.write_model({**MODEL, "mark": b"%d" % mark})
+        pointers = {f"predictions/as_of={date}": "predictions"}
+        run.publish({**pointers, f"models/{version}": "model", "models/current": "model"}, manifest)
+    return version
+
+
+def publish_pointers(out: Path, pointers: Mapping[str, str], **manifest: Any) -> None:
+    with store.open_run(out, keep=1) as run:
+        run.write_bytes("p/x", b"")
+        run.publish(pointers, manifest)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def ids(out: Path) -> list[int]:
+    return [int(run.name) for run in store.list_runs(out)]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out [1]=*"
+
+
+@pytest.mark.parametrize("action", ["kill", "fail"])
+def test_a_crash_at_any_step_ends_as_all_old_or_all_new(action: str) -> None:
+    process = start(CRASHES, action)
+    printed, complaint = process.communicate(timeout=120)
+    assert process.returncode == 0, complaint
+    steps = {begun: (int(old), int(new)) for begun, old, new in map(str.split, printed.splitlines())}
+    assert min(old for begun, (old, _) in steps.items() if begun != "committed") >= 20
+    assert steps["committed"][0] == 0
+    assert min(new for _, new in steps.values()) >= 8
+
+
+def test_nothing_is_visible_before_the_manifest(out: Path) -> None:
+    with store.open_run(out, keep=1) as run:
+        run.write_table("predictions", day(0))
+        assert not run.committed
+        assert names(out) == [".lock", "runs"]
+        run.publish({f"predictions/as_of={DAY}": "predictions"}, {"as_of": DAY})
+        assert run.committed
+    manifest = store.read_manifest(run.folder)
+    assert (manifest["run_id"], manifest["as_of"]) == ("000001", DAY)
+    assert store.verify_files(run.folder) == len(manifest["files"]) == 1
+    with pytest.raises(UsageError, match="committed"):
+        run.write_bytes("late", b"")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name what was synced")
+def test_every_byte_is_on_the_disk_before_the_commit(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (log.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd))
+    )
+    monkeypatch.setattr(os, "replace", lambda old, new: (replace(old, new), log.append(f"-> {new}")))
+    publish(out)
+    run = out / "runs/000001"
+    commit = log.index(f"-> {run / 'manifest.json'}")
+    written = [run / name for name in store.read_manifest(run)["files"]]
+    needed = {*written, *(file.parent for file in written), run, run.parent, out}
+    assert {str(path) for path in needed} <= set(log[:commit])
+    assert log[commit - 1].startswith(f"{run}/.")
+    assert log[commit + 1] == str(run)
+    assert {str(out / "models"), str(out / "predictions")} <= set(log[commit:])
+
+
+def test_a_concurrent_reader_sees_whole_days(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(READER, out)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        for mark in range(50):
+            with store.open_run(out, keep=1) as run:
+                run.write_table("predictions", day(mark, 1000))
+                run.write_table("predictions", day(mark, 1000).reverse())
+                run.publish({f"predictions/as_of={DAY}": "predictions"}, {})
+    finally:
+        (out / "stop").touch()
+    printed, complaint = process.communicate(timeout=30)
+    assert process.returncode == 0, complaint
+    assert int(printed.split()[0]) >= 10
+
+
+def test_the_lock_admits_one_and_dies_with_its_process(out: Path) -> None:
+    process = start(HOLDER, out)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with (
+        pytest.raises(LockedError, match=r"another run holds the lock on .*out"),
+        store.open_run(out, keep=1),
+    ):
+        pass
+    assert names(out / "runs") == ["000001"]
+    process.kill()
+    process.communicate()
+    with store.open_run(out, keep=1) as run, pytest.raises(LockedError), store.open_run(out, keep=1):
+        pass
+    assert run.run_id == "000001"
+
+
+def test_retention_is_bounded_and_spares_the_superseded_run_until_the_next_publish(out: Path) -> None:
+    for count in range(1, 31):
+        publish(out, mark=count, keep=3)
+        assert ids(out) == list(range(max(1, count - 3), count + 1))
+        assert store.list_models(out)["run_id"].cast(int).to_list() == list(
+            range(count, max(0, count - 3), -1)
+        )
+
+
+def test_a_restart_alone_deletes_no_committed_run(out: Path) -> None:
+    publish(out, 1, keep=1)
+    publish(out, 2, keep=1)
+    with store.open_run(out, keep=1):
+        pass
+    assert ids(out) == [1, 2]
+
+
+def test_days_and_the_current_version_keep_their_runs(out: Path) -> None:
+    first = publish(out, mark=0, date="2022-04-01")
+    for mark in range(1, 6):
+        with store.open_run(out, keep=1) as run:
+            version = run.write_model({"mark": b"%d" % mark})
+            run.publish({f"models/{version}": "model"}, {})
+    assert ids(out) == [1, 5, 6]
+    assert store.list_models(out).filter("current")["model_version"].to_list() == [first]
+    assert store.read_model_files(out)["mark"] == b"0"
+    assert len(store.read_predictions(out, "2022-04-01")) == 3
+
+
+def test_a_new_run_never_appears_behind_an_old_link(out: Path) -> None:
+    for mark in range(3):
+        publish(out, mark)
+    shutil.rmtree(out / "runs")
+    with store.open_run(out, keep=1) as run:
+        assert run.run_id == "000004"
+    with pytest.raises(InputError, match="leads to a run that is gone"):
+        store.read_predictions(out)
+
+
+def test_what_others_keep_in_the_folder_is_left_alone(out: Path) -> None:
+    (out / "runs/20220430").mkdir(parents=True)
+    (out / "runs/20220430/precious").touch()
+    (out / "runs/20220501").mkdir()
+    (out / "runs/20220501/manifest.json").write_text("{}")
+    for mark in range(3):
+        publish(out, mark, keep=1)
+    assert (out / "runs/20220430/precious").exists()
+    assert (out / "runs/20220501/manifest.json").exists()
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_failed_first_run_leaves_nothing(tmp_path: Path, existed: bool) -> None:
+    out = tmp_path / "a/b"
+    if existed:
+        out.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ZeroDivisionError), store.open_run(out, keep=1) as run:
+        run.write_bytes("predictions/x", b"%d" % (1 // 0))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_equal_bytes_have_equal_names(out: Path) -> None:
+    assert publish(out, 1) == publish(out, 1) != publish(out, 2)
+    frame = pl.DataFrame({"a": range(300_000), "b": [None, "x", "y"] * 100_000})
+    pieces = pl.concat([frame[:7], frame[7:200_001], frame[200_001:]], rechunk=False)
+    with store.open_run(out, keep=1) as run:
+        assert run.write_table("p", frame) == run.write_table("p", pieces)
+
+
+def test_models_are_listed_newest_first_with_what_their_runs_say(out: Path) -> None:
+    assert store.list_models(out).columns == ["model_version", "run_id", "as_of", "current"]
+    versions = [publish(out, 0, as_of=DAY, metrics={"auc": {"value": 0.5, "low": 0.4}}), publish(out, 1)]
+    expected = {"model_version": versions[::-1], "run_id": ["000002", "000001"], "as_of": [None, DAY]}
+    expected |= {"current": [True, False], "auc": [None, 0.5]}
+    assert store.list_models(out).to_dict(as_series=False) == expected
+    with pytest.raises(InputError, match=f"no model 'zz': choose from {versions[1]}, {versions[0]}"):
+        store.read_model_files(out, "zz")
+
+
+def test_predictions_are_read_whole_by_store_polars_and_pandas(out: Path) -> None:
+    with pytest.raises(InputError, match="no predictions: run `recsys predict` first"):
+        store.read_predictions(out)
+    publish(out, 1, date="2022-04-29")
+    publish(out, 2)
+    for date in (None, DAY, dt.date.fromisoformat(DAY), dt.datetime.fromisoformat(DAY)):
+        assert store.read_predictions(out, date).equals(day(2))
+    with pytest.raises(InputError, match="'2022-05-01': choose from 2022-04-29, 2022-04-30"):
+        store.read_predictions(out, "2022-05-01")
+    plain = out.rename(out.with_name("out"))  # readers who glob cannot have a star in the path
+    scanned = pl.scan_parquet(plain / "predictions", hive_partitioning=True)
+    assert scanned.collect().shape == (6, 3)
+    assert pl.read_parquet(plain / f"predictions/as_of={DAY}").equals(day(2))
+    assert pd.read_parquet(plain / f"predictions/as_of={DAY}").shape == (3, 3)
+    assert pd.read_parquet(plain / "predictions", partitioning=None).shape == (6, 3)
+
+
+def flip_bit(model: Path) -> None:
+    (model / "head.json").write_bytes(b"{|")
+
+
+def add_file(model: Path) -> None:
+    (model / "extra.pkl").touch()
+
+
+def remove_file(model: Path) -> None:
+    (model / "head.json").unlink()
+
+
+def link_file(model: Path) -> None:
+    (model / "head.json").rename(model.parent / "elsewhere")
+    (model / "head.json").symlink_to("../elsewhere")
+
+
+def link_outside(model: Path) -> None:
+    away = model.rename(model.parents[3] / "away")
+    model.symlink_to(away)
+
+
+def forge(model: Path) -> None:
+    flip_bit(model)
+    (model / "manifest.json").write_text(json.dumps(store.model_manifest({**MODEL, "head.json": b"{|"})))
+
+
+def nest(model: Path) -> None:
+    (model / "manifest.json").write_text("[" * 100_000)
+
+
+DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+    (flip_bit, "head.json is damaged"),
+    (add_file, "extra.pkl is not in the manifest"),
+    (remove_file, "head.json is missing"),
+    (link_file, "head.json must be a regular file"),
+    (link_outside, "must lead into .*, leads to .*away"),
+    (forge, "model/manifest.json is damaged"),
+    (nest, "model/manifest.json is damaged"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
+def test_a_model_that_was_touched_is_refused(out: Path, damage: Callable[[Path], None], message: str) -> None:
+    version = publish(out)
+    assert store.read_model_files(out, version) == {**MODEL, "mark": b"0"}
+    damage(out / "runs/000001/model")
+    for name in (version, "current"):
+        with pytest.raises(InputError, match=message):
+            store.read_model_files(out, name)
+    with pytest.raises(InputError):
+        store.verify_files(out / "runs/000001")
+
+
+def test_versions_cannot_be_swapped(out: Path) -> None:
+    first, second = publish(out, 1), publish(out, 2)
+    (out / "models" / first).unlink()
+    (out / "models" / second).rename(out / "models" / first)
+    with pytest.raises(InputError, match=f"must lead to the version it names, leads to {second}"):
+        store.read_model_files(out, first)
+
+
+BAD_NAMES = ["../x", "/x", "a/../b", ".hidden", "a/.b", "", "a//b", "a\nb", "manifest.json", "unfinished"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_lead_elsewhere_are_refused(out: Path, name: str) -> None:
+    with store.open_run(out, keep=1) as run, pytest.raises(UsageError, match="relative, visible"):
+        run.write_bytes(name, b"")
+
+
+@pytest.mark.parametrize(
+    ("pointers", "message"),
+    [
+        ({"../x": "p"}, "a link is a name in OUT"),
+        ({"runs": "p"}, "a link is a name in OUT"),
+        ({"predictions": "p"}, "a link is a name in OUT"),
+        ({"elsewhere/x": "p"}, "a link is a name in OUT"),
+        ({"x": "../p"}, "must lead to a folder of the run"),
+        ({"x": "q"}, "must lead to a folder of the run"),
+    ],
+)
+def test_pointers_that_lead_elsewhere_are_refused(
+    out: Path, pointers: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        publish_pointers(out, pointers)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("foreign", ["evaluation/", "models"])
+def test_what_stands_where_a_link_belongs_is_refused_before_the_commit(out: Path, foreign: str) -> None:
+    out.mkdir()
+    (out / foreign).mkdir() if foreign.endswith("/") else (out / foreign).touch()
+    with pytest.raises(OutputError, match="move it away"):
+        publish_pointers(out, {"evaluation": "p", "models/current": "p"})
+    assert names(out) == [foreign.rstrip("/")]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_json_has_no_nan(out: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        publish_pointers(out, {}, metrics=value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("below", "reason"), [("", "must be a folder"), ("x/y", "Not a directory")])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, below: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=f"file.*{reason}"), store.open_run(tmp_path / "file" / below, 1):
+        pass
+    with pytest.raises(OutputError, match="file/x cannot be written: Not a directory"):
+        store.write_file(tmp_path / "file/x", b"")
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(out: Path) -> None:
+    _, complaint = start(SMALL_DISK, out).communicate(timeout=30)
+    assert "OutputError" in complaint
+    assert "predictions/x cannot be written: File too large" in complaint
+    assert not out.exists()
+
+
+def test_one_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    store.write_file(tmp_path / "x", b"old")
+    store.write_file(tmp_path / "x", b"new")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="folder cannot be written"):
+        store.write_file(tmp_path / "folder", b"")
+    assert names(tmp_path) == ["folder", "x"]
+    assert (tmp_path / "x").read_bytes() == b"new"
