@@ -22,7 +22,7 @@ from recsys.engines import Engine, engine_for
 from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.factors import Factors
-from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, median_positive, strengths
+from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, median_positive, one_blas_thread, strengths
 from recsys.schema import CATEGORY, CREATOR, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
@@ -239,7 +239,9 @@ def take_snapshot(
         )
     indices = {kind: IdIndex.of(known[kind]) for kind in ENTITIES if kind in known.columns}
     places = {kind: index.codes(known[kind]) for kind, index in indices.items()}
-    tables = {kind: _entity_table(index, places[kind], known, signals) for kind, index in indices.items()}
+    # The rates' optimiser works on 2 x 2 matrices: BLAS threads make it ten times slower.
+    with one_blas_thread():
+        tables = {kind: _entity_table(index, places[kind], known, signals) for kind, index in indices.items()}
     links = {
         kind: _last_link(places[ITEM], places[kind], known, indices[ITEM])
         for kind in LINKS

@@ -131,8 +131,9 @@ def interactions(
 
     """
     kept = strength > 0
-    entries = coo_matrix((strength[kept], (users[kept], items[kept])), shape=shape, dtype=np.float32)
-    summed = csr_matrix(entries)
+    # In float64, so that the order of the rows does not show in the sum.
+    entries = coo_matrix((strength[kept], (users[kept], items[kept])), shape=shape, dtype=np.float64)
+    summed = csr_matrix(entries, dtype=np.float32)
     summed.sum_duplicates()
     summed.indices = summed.indices.astype(np.int32, copy=False)
     summed.indptr = summed.indptr.astype(np.int32, copy=False)

@@ -257,7 +257,7 @@ def _newton(
         hessian = (design * (p * (1 - p))[:, None]).T @ design + np.diag(penalty)
         step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         if gradient @ step < _TOLERANCE * (1 + abs(value)):
-            return weights
+            return weights - step
         size = 1.0
         while (
             lower := _objective(design, liked, penalty, centre, weights - size * step)

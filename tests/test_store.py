@@ -319,6 +319,18 @@ def test_a_restart_alone_deletes_no_committed_run(out: Path) -> None:
     assert ids(out) == [1, 2]
 
 
+def test_a_start_that_finishes_flips_spares_both_the_old_run_and_the_finished_one(out: Path) -> None:
+    publish_pointers(out, {"evaluation": "p"})
+    publish_pointers(out, {"evaluation": "p"})
+    (out / "evaluation").unlink()
+    (out / "evaluation").symlink_to("runs/000001/p")
+    (out / "runs/000002/unfinished").touch()
+    publish_pointers(out, {"evaluation": "p"})
+    assert ids(out) == [1, 2, 3]
+    publish_pointers(out, {"evaluation": "p"})
+    assert ids(out) == [3, 4]
+
+
 def test_days_and_the_current_version_keep_their_runs(out: Path) -> None:
     first = publish(out, mark=0, date="2022-04-01")
     for mark in range(1, 6):

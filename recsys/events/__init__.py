@@ -2,16 +2,32 @@
 
 .. code-block:: text
 
+    _text       strings of a CSV           -> what they stand for
     _sources    path, glob, folder, frame  -> lazy rows
+    _times      datetimes, epochs, text    -> instants, before as_of
     _roles      columns and SQL            -> one column a role
     _parse      values as stored           -> canonical types
     _read       rules, as-of, duplicates   -> EventLog
     _fold       one row an event           -> one row an exposure
     _profile    EventLog                   -> figures a person can read
+    _guess      names and values           -> roles, probably
     _propose    a log nobody described yet -> a commented recsys.toml
 """
 
+from recsys.events._profile import LogSize, describe, measure, profile
+from recsys.events._propose import propose_config
 from recsys.events._read import EventLog, ReadCounts, read, read_events
 from recsys.events._sources import read_table
 
-__all__ = ["EventLog", "ReadCounts", "read", "read_events", "read_table"]
+__all__ = [
+    "EventLog",
+    "LogSize",
+    "ReadCounts",
+    "describe",
+    "measure",
+    "profile",
+    "propose_config",
+    "read",
+    "read_events",
+    "read_table",
+]

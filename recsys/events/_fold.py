@@ -7,39 +7,35 @@ from datetime import timedelta
 import polars as pl
 
 from recsys.config import EventsSettings
-from recsys.errors import ConfigError
-from recsys.events._roles import EVENT_TYPE, Roles
+from recsys.errors import ConfigError, nearest
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles
 from recsys.schema import FACTORS_ONLY, ITEM, LIKED, ROW, TIME, USER, arrived
 
 _PAIR = [USER, ITEM]
-_VIEW, _LIKE = "view", "like"
 
 
-def event_names(settings: EventsSettings, roles: Roles) -> dict[str, tuple[str, ...]]:
-    """Say which event types become which column: the like, and the declared signals and outcomes.
+def first_of_each(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Drop the rows that repeat the key of an earlier one.
 
     Parameters
     ----------
-    settings : EventsSettings
-    roles : Roles
+    rows : polars.DataFrame
+        With `row`, the position in the log.
+    key : list of str
 
     Returns
     -------
-    dict of str to tuple of str
-
-    Raises
-    ------
-    ConfigError
-        When a declared signal is neither a column nor made of events.
+    polars.DataFrame
+        Same order.
 
     """
-    named = {name: types for name, types in settings.event_types.items() if name in roles.numbers}
-    undeclared = set(roles.numbers) - set(named) - set(roles.looks)
-    if undeclared:
-        raise ConfigError(f"{min(undeclared)!r} is neither a column nor an entry of events.event_types")
-    if _LIKE in settings.event_types:
-        named[LIKED] = settings.event_types[_LIKE]
-    return named
+    # Duplicates are few: comparing hashes and looking closely at the equal ones takes a third of `unique`.
+    hashes = rows.select(key).hash_rows()
+    ordered = hashes.sort()
+    equal = ordered.filter(ordered == ordered.shift()).unique()
+    suspects = rows.filter(hashes.is_in(equal.implode()))
+    repeated = suspects.filter(~suspects.select(pl.struct(key).is_first_distinct()).to_series())
+    return rows.filter(~pl.col(ROW).is_in(repeated[ROW].implode())) if len(repeated) else rows
 
 
 def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) -> pl.DataFrame:
@@ -48,7 +44,7 @@ def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) ->
     Parameters
     ----------
     events : polars.DataFrame
-        Accepted events with an `event_type`.
+        Accepted events, `row` and `event_type` among their columns; types that nothing names are passed over.
     settings : EventsSettings
         `event_types` and `like_within`.
     roles : Roles
@@ -56,43 +52,57 @@ def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) ->
     Returns
     -------
     polars.DataFrame
-        One row a view. `liked` and each outcome are 0 or 1, with the time they arrived in
-        ``<name>_at``. Likes without a view follow, `factors_only`.
+        One row a view, in the order of the log. `liked` and each outcome are 0 or 1, with the time they
+        first arrived in ``<name>_at``. Likes without a view follow, `factors_only`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no view at all (the nearest event type is named).
 
     Notes
     -----
-    A like at t belongs to the newest view at or before t, at most `like_within` earlier.
+    Views of several types at one time are one exposure. A like at t belongs to the newest view at or
+    before t, at most `like_within` earlier.
 
     """
-    kind = pl.col(EVENT_TYPE)
-    views = events.filter(kind.is_in(settings.event_types[_VIEW])).sort(TIME, ROW)
-    exposures = views.drop(EVENT_TYPE).with_columns(pl.lit(False).alias(FACTORS_ONLY))
-    unseen = []
-    for name, types in event_names(settings, roles).items():
-        marks = events.filter(kind.is_in(types)).sort(TIME, ROW)
-        joined = _join_to_views(marks, views, settings.like_within)
-        exposures = _mark(exposures, joined.drop_nulls("view"), name)
+    types = {name: named for name, named in settings.event_types.items() if name in roles.numbers}
+    if LIKE in settings.event_types:
+        types[LIKED] = settings.event_types[LIKE]
+    views = _views(events, settings.event_types[VIEW])
+    exposures, alone = views.with_columns(pl.lit(False).alias(FACTORS_ONLY)), []
+    for name, named in types.items():
+        joined = _join_to_views(_of_types(events, named), views, settings.like_within)
+        exposures = _mark(exposures, joined.drop_nulls(VIEW), name)
         if name == LIKED:
-            unseen.append(joined.filter(pl.col("view").is_null()).select(_shared_columns(views)))
-    orphans = [
-        rows.with_columns(pl.lit(1.0).alias(LIKED), pl.lit(True).alias(FACTORS_ONLY)) for rows in unseen
-    ]
-    return pl.concat([exposures, *orphans], how="diagonal").sort(ROW)
+            without = joined.filter(pl.col(VIEW).is_null()).select(views.columns)
+            alone.append(without.with_columns(pl.lit(1.0).alias(LIKED), pl.lit(True).alias(FACTORS_ONLY)))
+    return pl.concat([exposures.sort(ROW), *alone], how="diagonal")
 
 
-def _shared_columns(views: pl.DataFrame) -> list[str]:
-    return [name for name in views.columns if name != EVENT_TYPE]
+def _views(events: pl.DataFrame, types: tuple[str, ...]) -> pl.DataFrame:
+    views = _of_types(events, types)
+    if types and views.is_empty():
+        there = events[EVENT_TYPE].unique().sort().head(20).to_list()
+        raise ConfigError(
+            f"no event has the type {types[0]!r} of event_types.view: {nearest(types[0], there)}"
+        )
+    return first_of_each(views, [*_PAIR, TIME]).drop(EVENT_TYPE)
+
+
+def _of_types(events: pl.DataFrame, types: tuple[str, ...]) -> pl.DataFrame:
+    return events.filter(pl.col(EVENT_TYPE).is_in(types)).sort(TIME, ROW)
 
 
 def _join_to_views(marks: pl.DataFrame, views: pl.DataFrame, within: timedelta) -> pl.DataFrame:
-    last_views = views.select(*_PAIR, TIME, pl.col(ROW).alias("view"))
+    last_views = views.select(*_PAIR, TIME, pl.col(ROW).alias(VIEW))
     return marks.join_asof(
         last_views, on=TIME, by=_PAIR, strategy="backward", tolerance=within, check_sortedness=False
     )
 
 
 def _mark(exposures: pl.DataFrame, joined: pl.DataFrame, name: str) -> pl.DataFrame:
-    first = joined.group_by("view").agg(pl.col(TIME).min().alias(arrived(name)))
-    return exposures.join(first, left_on=ROW, right_on="view", how="left").with_columns(
+    first = joined.group_by(VIEW).agg(pl.col(TIME).min().alias(arrived(name)))
+    return exposures.join(first, left_on=ROW, right_on=VIEW, how="left").with_columns(
         pl.col(arrived(name)).is_not_null().cast(pl.Float64).alias(name)
     )

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import polars as pl
 
-from recsys.config import EventsSettings
 from recsys.errors import ConfigError
 from recsys.events._roles import EVENT_TYPE, Roles
-from recsys.schema import (
-    CATEGORY,
-    CREATOR,
-    EARLIEST,
-    HISTORY_ONLY,
-    INSTANT,
-    ITEM,
-    LATEST,
-    TIME,
-    USER,
-)
+from recsys.events._text import ids_from_text, number_from_text
+from recsys.events._times import TEXT
+from recsys.schema import CATEGORY, CREATOR, HISTORY_ONLY, ITEM, ROW, TIME, USER
 
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_EXACT = 2.0**53
+# The ids of a CSV are integers when all but these few are.
+_STRAY = 0.01
 
 
-def parse_columns(roles: Roles, settings: EventsSettings) -> pl.LazyFrame:
-    """Read every role into its canonical type.
+def parse_columns(roles: Roles) -> pl.LazyFrame:
+    """Read every role into its canonical type; the time already is.
 
     Parameters
     ----------
     roles : Roles
-    settings : EventsSettings
 
     Returns
     -------
@@ -39,94 +30,67 @@ def parse_columns(roles: Roles, settings: EventsSettings) -> pl.LazyFrame:
     Raises
     ------
     ConfigError
-        When a column's type cannot play its role, or the unit of an epoch is in doubt.
+        When a column's type cannot play its role.
 
     """
     stored = roles.rows.collect_schema()
-    parsed = []
-    for role, kind in stored.items():
-        raw, looks = pl.col(role), roles.looks[role]
-        if role in (USER, ITEM):
-            parsed.append(_ids(raw, kind, looks, role))
-        elif role == TIME:
-            parsed.append(_instants(raw, kind, looks, role, roles.rows, settings))
-        elif role in (CREATOR, CATEGORY, EVENT_TYPE):
-            parsed.append(raw if kind.is_integer() else raw.cast(pl.String))
-        elif role == HISTORY_ONLY:
-            parsed.append((_numbers(raw, kind, role).fill_null(0.0).fill_nan(0.0) > 0).alias(role))
-        else:
-            parsed.append(_numbers(raw, kind, role))
+    parsed = [_parse(role, kind).alias(role) for role, kind in stored.items() if role not in (ROW, TIME)]
     return roles.rows.with_columns(parsed)
 
 
-def _ids(raw: pl.Expr, kind: pl.DataType, looks: pl.DataType, role: str) -> pl.Expr:
+def parse_text_ids(parsed: pl.DataFrame, roles: Roles) -> pl.DataFrame:
+    """Read the ids of a CSV as integers where they are integers.
+
+    Parameters
+    ----------
+    parsed : polars.DataFrame
+    roles : Roles
+
+    Returns
+    -------
+    polars.DataFrame
+        Same rows and columns. A user or item that is no integer among integers becomes null.
+
+    """
+    stray = {USER: _STRAY, ITEM: _STRAY, CREATOR: 0.0, CATEGORY: 0.0}
+    return parsed.with_columns(
+        ids_from_text(parsed[role], share) for role, share in stray.items() if role in roles.texts
+    )
+
+
+def _parse(role: str, kind: pl.DataType) -> pl.Expr:
+    raw = pl.col(role)
+    if role in (USER, ITEM, CREATOR, CATEGORY):
+        return _ids(raw, kind, role)
+    if role == EVENT_TYPE:
+        return _texts(raw, kind, role)
+    if role == HISTORY_ONLY:
+        # What is marked in a way that cannot be read is not let into a window either.
+        return (_numbers(raw, kind, role) != 0.0).fill_null(False)
+    return _numbers(raw, kind, role)
+
+
+def _ids(raw: pl.Expr, kind: pl.DataType, role: str) -> pl.Expr:
     if kind.is_integer():
         return raw
-    if kind.is_float():
-        whole = raw.is_finite() & (raw == raw.floor()) & (raw.abs() < 2.0**53)
-        return pl.when(whole).then(raw).cast(pl.Int64)
-    if kind not in _TEXT:
-        raise ConfigError(f"ids are integers or strings, the column for {role!r} is {kind}")
-    return raw.cast(pl.Int64, strict=False) if looks.is_integer() else raw.cast(pl.String)
+    if kind.is_numeric():
+        number = raw.cast(pl.Float64)
+        whole = number.is_finite() & (number == number.floor()) & (number.abs() < _EXACT)
+        return pl.when(whole).then(number).cast(pl.Int64)
+    return _texts(raw, kind, role)
+
+
+def _texts(raw: pl.Expr, kind: pl.DataType, role: str) -> pl.Expr:
+    if kind not in TEXT and not (role == EVENT_TYPE and kind.is_integer()):
+        raise ConfigError(f"{role!r} must be an integer or a string, its column is {kind}")
+    text = raw.cast(pl.String)
+    return pl.when(text != "").then(text)
 
 
 def _numbers(raw: pl.Expr, kind: pl.DataType, role: str) -> pl.Expr:
     if kind == pl.Boolean or kind.is_numeric() or kind == pl.Null:
         return raw.cast(pl.Float64)
-    if kind not in _TEXT:
+    if kind not in TEXT:
         raise ConfigError(f"{role!r} must be a boolean or a number, its column is {kind}")
-    text = raw.cast(pl.String).str.strip_chars().str.to_lowercase()
-    words = pl.when(text == "true").then(1.0).when(text == "false").then(0.0)
-    number = words.otherwise(text.cast(pl.Float64, strict=False))
-    return pl.when(raw.is_not_null()).then(number.fill_null(float("nan"))).alias(role)
-
-
-def _instants(
-    raw: pl.Expr,
-    kind: pl.DataType,
-    looks: pl.DataType,
-    role: str,
-    rows: pl.LazyFrame,
-    settings: EventsSettings,
-) -> pl.Expr:
-    if isinstance(kind, pl.Datetime):
-        zoned = raw if kind.time_zone else raw.dt.replace_time_zone("UTC")
-        return zoned.dt.convert_time_zone("UTC").cast(INSTANT)
-    if kind == pl.Date:
-        return raw.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    if kind.is_numeric() or looks.is_numeric() or (kind == pl.String and settings.time_unit):
-        number = raw.cast(pl.Float64, strict=False).fill_nan(None)
-        unit = settings.time_unit or _detect_unit(rows.select(number), role)
-        return _from_epoch(raw, kind, number, _PER_SECOND[unit])
-    if kind not in _TEXT:
-        raise ConfigError(f"{role!r} must be a datetime, an epoch or ISO 8601 text, its column is {kind}")
-    text = raw.cast(pl.String).str.replace(r"(Z|[+-]00:?00)$", "")
-    return text.str.to_datetime(strict=False, time_unit="us", time_zone="UTC", ambiguous="null")
-
-
-def _from_epoch(raw: pl.Expr, kind: pl.DataType, number: pl.Expr, per_second: int) -> pl.Expr:
-    # Clipped one year outside the plausible range, so that no product overflows and all stay refused.
-    margin = 366 * 86_400
-    low, high = (EARLIEST.timestamp() - margin) * per_second, (LATEST.timestamp() + margin) * per_second
-    clipped = number.clip(low, high)
-    whole = raw.cast(pl.Int64, strict=False) if not kind.is_float() else number
-    exact = pl.when(number.is_between(low, high)).then(
-        whole.cast(pl.Float64 if kind.is_float() else pl.Int64)
-    )
-    scale = 1_000_000 // per_second
-    micros = (exact * scale).cast(pl.Int64).fill_null((clipped * scale).cast(pl.Int64))
-    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-
-
-def _detect_unit(numbers: pl.LazyFrame, role: str) -> str:
-    column = pl.all().drop_nulls()
-    low, high = numbers.select(column.min().alias("low"), column.max().alias("high")).collect().row(0)
-    if low is None:
-        return "s"
-    for unit, per_second in _PER_SECOND.items():
-        if EARLIEST.timestamp() * per_second <= low and high <= LATEST.timestamp() * per_second:
-            return unit
-    raise ConfigError(
-        f"the unit of {role!r} is in doubt (values from {low:.0f} to {high:.0f}): "
-        "declare events.time_unit as 's', 'ms' or 'us'"
-    )
+    text = raw.cast(pl.String)
+    return pl.when(text != "").then(number_from_text(text).fill_null(float("nan")))

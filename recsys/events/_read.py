@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dataframely as dy
 import polars as pl
 
 from recsys.config import EventsSettings, build_settings
-from recsys.errors import ConfigError, DataError, RefusedRowsError
-from recsys.events._fold import fold_events
-from recsys.events._parse import parse_columns
-from recsys.events._roles import EVENT_TYPE, Roles, resolve_roles
-from recsys.events._sources import Source, open_source, unreadable
+from recsys.errors import ConfigError, DataError, RefusedRowsError, UsageError
+from recsys.events._fold import first_of_each, fold_events
+from recsys.events._parse import parse_columns, parse_text_ids
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles, collect, resolve_roles
+from recsys.events._sources import Source, open_source
 from recsys.schema import (
     FACTORS_ONLY,
     HISTORY_ONLY,
@@ -25,6 +26,9 @@ from recsys.schema import (
     USER,
     candidate_schema,
 )
+
+_KEY = (USER, ITEM, TIME, EVENT_TYPE)
+_NOT_TEXT = (pl.Object, pl.Binary, pl.Duration)
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,11 @@ class EventLog:
     exposures : polars.DataFrame
         `user_id`, `item_id` as given; `timestamp` (UTC, microseconds); `liked` (boolean); signals and
         outcomes (float64, null is unknown); `history_only`, `factors_only` (boolean); and what else
-        the log offers of `dwell_seconds`, `creator_id`, `category`. For an event log also ``<name>_at``: when a like or outcome arrived.
+        the log offers of `dwell_seconds`, `creator_id`, `category`. For an event log also ``<name>_at``:
+        when a like or outcome arrived.
     refused : polars.DataFrame
-        `row` (position in the input, from 0), `reasons`, and the columns of the input as text.
+        `row` (position in the input, from 0), `reasons`, and the columns of the input as text, without
+        nested and binary ones. Where the input has a `row` or `reasons` of its own, it is `row_`, `reasons_`.
     as_of : datetime.datetime
         Nothing at or after it was read.
     signals, outcomes : tuple of str
@@ -162,97 +168,94 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         The log is empty, more than `max_refused` of it was refused, or it holds no like at all.
 
     """
-    if events is None:
-        events = settings.path
-    if events is None:
-        raise ConfigError("events.path is not set: write it into recsys.toml or give --events PATH")
-    source = open_source(events)
-    roles = resolve_roles(source, settings)
-    try:
-        parsed = parse_columns(roles, settings).with_row_index(ROW).pipe(_before, as_of).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(source.name, error) from None
-    accepted, failed = _apply_rules(parsed, roles)
-    refused = _describe_refused(source, failed)
+    if as_of is not None and as_of.tzinfo is None:
+        raise UsageError(f"as_of needs its zone, as in {as_of.isoformat()}Z")
+    source = open_source(_chosen(events, settings))
+    roles = resolve_roles(source, settings, as_of)
+    parsed = parse_text_ids(collect(parse_columns(roles), source), roles)
+    accepted, broken = _apply_rules(parsed, roles)
+    refused = _describe_refused(source, broken)
     _check_share(len(parsed), refused, settings.max_refused, source.name)
-    unique = _drop_duplicates(accepted)
-    if as_of is None:
-        as_of = _end_of(unique)
+    unique = first_of_each(accepted, [name for name in _KEY if name in accepted.columns])
+    as_of = _end_of(unique) if as_of is None else as_of.astimezone(UTC)
     exposures = _label(unique, roles, settings)
     settled = exposures.filter(pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle))
-    counts = ReadCounts(
-        read=len(parsed),
-        refused=len(refused),
-        duplicates=len(accepted) - len(unique),
-        unsettled=len(exposures) - len(settled),
-        likes_without_view=int(settled[FACTORS_ONLY].sum()) if EVENT_TYPE in roles.looks else 0,
-        accepted=len(settled),
-        reasons=_count_reasons(refused),
-    )
     return EventLog(
-        exposures=settled,
+        exposures=settled.drop(ROW),
         refused=refused,
         as_of=as_of,
         signals=roles.signals,
         outcomes=roles.outcomes,
         positives_only=_positives_only(settled, source.name),
-        counts=counts,
+        counts=ReadCounts(
+            read=len(parsed),
+            refused=len(refused),
+            duplicates=len(accepted) - len(unique) + _views_twice(unique, exposures, settings),
+            unsettled=len(exposures) - len(settled),
+            likes_without_view=_likes_without_view(settled, settings),
+            accepted=len(settled),
+            reasons=_count_reasons(refused),
+        ),
         files=tuple(str(file) for file in source.files),
     )
 
 
-def _before(rows: pl.LazyFrame, as_of: datetime | None) -> pl.LazyFrame:
-    return rows if as_of is None else rows.filter((pl.col(TIME) < as_of) | pl.col(TIME).is_null())
+def _chosen(events: Any, settings: EventsSettings) -> Any:
+    events = settings.path if events is None else events
+    if events is None:
+        raise ConfigError("events.path is not set: write it into recsys.toml or give --events PATH")
+    return events
 
 
 def _apply_rules(parsed: pl.DataFrame, roles: Roles) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split into accepted rows, and (row, reasons) of the others."""
     numbers = [name for name in roles.numbers if name in parsed.columns]
     schema = candidate_schema(numbers, LIKED in parsed.columns)
+    if EVENT_TYPE in parsed.columns:
+        present = dy.rule()(lambda _: pl.col(EVENT_TYPE).is_not_null())
+        schema = type("Events", (schema,), {EVENT_TYPE: dy.Any(), "event_type_missing": present})
     _, failure = schema.filter(parsed.select(schema.column_names()))
-    rules = [name for name in failure.counts()]
+    rules = list(failure.counts())
+    if not rules:
+        return parsed, pl.DataFrame(schema={ROW: parsed.schema[ROW], REASONS: pl.String})
+    reasons = [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules]
     broken = failure.details().select(
-        ROW,
-        pl.concat_str(
-            [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules] or [pl.lit("")],
-            separator=", ",
-            ignore_nulls=True,
-        ).alias(REASONS),
+        ROW, pl.concat_str(reasons, separator=", ", ignore_nulls=True).alias(REASONS)
     )
     return parsed.join(broken, on=ROW, how="anti", maintain_order="left"), broken
 
 
-def _count_reasons(failed: pl.DataFrame) -> dict[str, int]:
-    reasons = failed[REASONS].str.split(", ").explode().drop_nulls().value_counts().sort(REASONS)
+def _count_reasons(refused: pl.DataFrame) -> dict[str, int]:
+    reasons = refused[REASONS].str.split(", ").explode().drop_nulls().value_counts().sort(REASONS)
     return dict(zip(reasons[REASONS], reasons["count"], strict=True))
 
 
-def _describe_refused(source: Source, failed: pl.DataFrame) -> pl.DataFrame:
+def _describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
     """Read the refused rows again, as they were written."""
-    wanted = source.rows.with_row_index(ROW).join(failed.lazy(), on=ROW, how="inner", maintain_order="left")
+    row, reasons = source.private(ROW), source.private(REASONS)
+    wanted = broken.lazy().rename({ROW: row, REASONS: reasons})
+    rows = source.rows.with_row_index(row) if len(broken) else source.rows.head(0).with_row_index(row)
     texts = [
-        pl.col(name).cast(pl.String, strict=False)
+        pl.col(name).cast(pl.String).alias(name + "_" if name in (ROW, REASONS) else name)
         for name, kind in source.types.items()
-        if name not in (ROW, REASONS) and not kind.is_nested()
+        if not kind.is_nested() and kind not in _NOT_TEXT
     ]
-    return wanted.select(ROW, REASONS, *texts).collect()
+    again = rows.join(wanted, on=row, how="inner", maintain_order="left")
+    return collect(again.select(pl.col(row).alias(ROW), pl.col(reasons).alias(REASONS), *texts), source)
 
 
 def _check_share(read: int, refused: pl.DataFrame, max_refused: float, name: str) -> None:
     if read == 0:
-        raise DataError(f"{name!r} has no rows before as_of")
-    if len(refused) > max_refused * read or len(refused) == read:
-        reason, count = max(_count_reasons(refused).items(), key=lambda item: item[1])
-        raise RefusedRowsError(
-            f"{len(refused):,} of {read:,} rows of {name!r} are refused, above events.max_refused = "
-            f"{max_refused:g}; most often {reason} ({count:,}): see `recsys check --output DIR`",
-            refused,
-        )
-
-
-def _drop_duplicates(accepted: pl.DataFrame) -> pl.DataFrame:
-    key = [name for name in (USER, ITEM, TIME, EVENT_TYPE) if name in accepted.columns]
-    return accepted.unique(key, keep="first", maintain_order=True)
+        raise DataError(f"{name!r} has no rows before as_of: check the log, or give a later --as-of")
+    if len(refused) <= max_refused * read and len(refused) < read:
+        return
+    reason, count = max(_count_reasons(refused).items(), key=lambda item: item[1])
+    share = f"above events.max_refused = {max_refused:g}" if len(refused) < read else "nothing is left"
+    raise RefusedRowsError(
+        f"{len(refused):,} of {read:,} rows of {name!r} are refused, {share}; most often {reason} "
+        f"({count:,}): see `recsys check --output DIR`",
+        refused,
+    )
 
 
 def _end_of(rows: pl.DataFrame) -> datetime:
@@ -265,10 +268,22 @@ def _label(rows: pl.DataFrame, roles: Roles, settings: EventsSettings) -> pl.Dat
     if settings.layout == "event_log":
         rows = fold_events(rows, settings, roles)
     has_like = LIKED in rows.columns
-    flags = {HISTORY_ONLY: False, FACTORS_ONLY: not has_like}
-    absent = [pl.lit(value).alias(name) for name, value in flags.items() if name not in rows.columns]
-    liked = pl.col(LIKED) == 1.0 if has_like else pl.lit(True).alias(LIKED)
-    return rows.with_columns(liked, *absent).drop(ROW)
+    if not has_like:
+        rows = rows.with_columns(pl.lit(1.0).alias(LIKED), pl.lit(True).alias(FACTORS_ONLY))
+    absent = [pl.lit(False).alias(name) for name in (HISTORY_ONLY, FACTORS_ONLY) if name not in rows.columns]
+    return rows.with_columns(pl.col(LIKED) == 1.0, *absent)
+
+
+def _views_twice(events: pl.DataFrame, exposures: pl.DataFrame, settings: EventsSettings) -> int:
+    if settings.layout != "event_log":
+        return 0
+    views = events.filter(pl.col(EVENT_TYPE).is_in(settings.event_types[VIEW]))
+    return len(views) - int(exposures[ROW].is_in(views[ROW].implode()).sum())
+
+
+def _likes_without_view(exposures: pl.DataFrame, settings: EventsSettings) -> int:
+    from_events = settings.layout == "event_log" and LIKE in settings.event_types
+    return int(exposures[FACTORS_ONLY].sum()) if from_events else 0
 
 
 def _positives_only(exposures: pl.DataFrame, name: str) -> bool:

@@ -99,9 +99,8 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     if DWELL in wanted:
         signals[DWELL] = wanted[DWELL]
     expressions = {role: _expression(text, role, source, settings) for role, text in wanted.items()}
-    plain = {role: text for role, text in wanted.items() if text in source.types}
-    rows = _select_before(source, expressions, set(plain), settings, as_of)
-    texts = frozenset(role for role, text in plain.items() if text in source.texts)
+    rows = _select_before(source, expressions, settings, as_of)
+    texts = frozenset(role for role, text in wanted.items() if text in source.texts)
     return Roles(rows, texts, tuple(signals), tuple(outcomes))
 
 
@@ -168,30 +167,65 @@ def _expression(text: str, role: str, source: Source, settings: EventsSettings) 
 
 
 def _select_before(
-    source: Source,
-    expressions: dict[str, pl.Expr],
-    plain: set[str],
-    settings: EventsSettings,
-    as_of: datetime | None,
+    source: Source, expressions: dict[str, pl.Expr], settings: EventsSettings, as_of: datetime | None
 ) -> pl.LazyFrame:
     """Compute the time, leave out what is too late, then compute the rest."""
     row, time = source.private(ROW), source.private(TIME)
-    roots = {name for expression in expressions.values() for name in expression.meta.root_names()}
+    roots = _roots(expressions.values())
     rows = source.rows.select(sorted(roots)).with_row_index(row)
-    if source.texts:
-        try:
-            rows = rows.collect().lazy()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise unreadable(source.name, error) from None
-    computed = {role: expression for role, expression in expressions.items() if role not in plain}
-    timing = {role: computed.pop(role) for role in [TIME] if role in computed}
-    rows = _compute(rows, timing, source)
-    if TIME in plain:
-        rows = rows.with_columns(expressions[TIME].alias(time))
+    if roots & source.texts:
+        rows = collect(rows, source).lazy()
+    rows = _add_columns(rows, {TIME: expressions[TIME]}, source)
     rows = rows_before(rows, time, settings.time_unit, as_of)
-    rows = _compute(rows, computed, source)
-    kept = [
-        (expressions[role] if role in plain and role != TIME else pl.col(source.private(role))).alias(role)
-        for role in expressions
-    ]
+    others = {role: expression for role, expression in expressions.items() if role != TIME}
+    rows = _add_columns(rows, others, source)
+    kept = [pl.col(source.private(role)).alias(role) for role in expressions]
     return rows.select(pl.col(row).alias(ROW), *kept)
+
+
+def _add_columns(rows: pl.LazyFrame, expressions: dict[str, pl.Expr], source: Source) -> pl.LazyFrame:
+    """Add the roles under private names; inside an expression the strings of a CSV mean what they look like."""
+    columns = {role: expression for role, expression in expressions.items() if _is_column(expression)}
+    computed = {role: expression for role, expression in expressions.items() if role not in columns}
+    texts = _roots(computed.values()) & source.texts
+    typed = rows
+    if texts:
+        frame = rows.collect()
+        typed = frame.with_columns(as_it_looks(frame[name], share=0.5) for name in texts).lazy()
+    for role, expression in computed.items():
+        _check_gives_rows(expression, role, typed.collect_schema())
+    named = [expression.alias(source.private(role)) for role, expression in columns.items()]
+    others = [expression.alias(source.private(role)) for role, expression in computed.items()]
+    if not texts:
+        return rows.with_columns(*named, *others)
+    return pl.concat(
+        [rows.with_columns(named).collect(), typed.select(others).collect()], how="horizontal"
+    ).lazy()
+
+
+def _roots(expressions: Iterable[pl.Expr]) -> set[str]:
+    return {name for expression in expressions for name in expression.meta.root_names()}
+
+
+def _is_column(expression: pl.Expr) -> bool:
+    roots = expression.meta.root_names()
+    return len(roots) == 1 and expression.meta.eq(pl.col(roots[0]))
+
+
+def _check_gives_rows(expression: pl.Expr, role: str, schema: pl.Schema) -> None:
+    try:
+        height = pl.DataFrame(schema=schema).select(expression).height
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(f"the expression for {role!r} cannot be computed: {first_line(error)}") from None
+    if height:
+        raise ConfigError(
+            f"the expression for {role!r} gives one value for the whole log: write one over a row's columns"
+        )
+
+
+def collect(rows: pl.LazyFrame, source: Source) -> pl.DataFrame:
+    """Read the rows, or say in one line why not."""
+    try:
+        return rows.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(source.name, error) from None

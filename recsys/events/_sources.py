@@ -185,9 +185,7 @@ def _format_of(path: Path) -> str:
     for kind, suffixes in _FORMATS.items():
         if path.name.lower().endswith(suffixes):
             return kind
-    raise InputError(
-        f"{path.name!r} has no known format: its name must end in one of {', '.join(_SUFFIXES)}"
-    )
+    raise InputError(f"{path.name!r} has no known format: its name must end in one of {', '.join(_SUFFIXES)}")
 
 
 def unreadable(name: str, error: Exception) -> InputError:

@@ -93,6 +93,33 @@ def _from_iso(text: pl.Expr) -> pl.Expr:
     return (local - shift).dt.replace_time_zone("UTC")
 
 
+def unit_of(rows: pl.LazyFrame, time: str) -> str | None:
+    """Detect the unit of a column of times.
+
+    Parameters
+    ----------
+    rows : polars.LazyFrame
+    time : str
+
+    Returns
+    -------
+    str or None
+        None where it holds no epochs.
+
+    Raises
+    ------
+    ConfigError
+        When the unit is in doubt.
+
+    """
+    kind = rows.collect_schema()[time]
+    if not kind.is_numeric() and kind not in TEXT:
+        return None
+    raw = pl.col(time) if kind.is_numeric() else pl.col(time).cast(pl.String)
+    values = rows.select(known=raw.is_not_null(), number=_finite(raw))
+    return detect_unit(values) if values.select(pl.col("number").count()).collect().item() else None
+
+
 def detect_unit(values: pl.LazyFrame, as_of: datetime | None = None) -> str:
     """Say whether epochs count seconds, milliseconds or microseconds.
 

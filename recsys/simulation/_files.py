@@ -31,7 +31,6 @@ like = "liked"
 dwell = "dwell_seconds"
 creator = "creator_id"
 category = "category"
-item_created_at = "item_created_at"
 
 [windows]                     # lengths back from the end of the log
 calibrate = "{window}"
@@ -54,14 +53,13 @@ _README = """\
 
     {command}
 
-{rows:,} exposures of {items:,} items to {users:,} users over {days} days.
-{liked:.1%} were liked, {long_view:.1%} were long views, {follow:.1%} led to a follow and {share:.1%} to a share.
-No person is behind any row.
+{rows:,} exposures of {items:,} items to {users:,} users over {days} days. No person is behind any row.
+Liked: {liked:.1%}. Long views: {long_view:.1%}. Followed by a follow: {follow:.1%}, by a share: {share:.1%}.
 
 ## What was planted
 
-- **Taste.** The utility of an item to a user is `taste · direction + quality`. Taste has {taste_dims} dimensions.
-  Utility's standard deviation from taste is {taste_spread} between users, from quality {quality_spread} between items.
+- **Taste.** The utility of an item to a user is `taste · direction + quality`, in {taste_dims} dimensions.
+  The first term has standard deviation {taste_spread} between users, quality {quality_spread} between items.
   Items keep to their creator's direction, creators to their category's.
 - **Dwell** reads utility through noise, and is kept to 0.1 s:
   `dwell_seconds = duration · expit(utility - {half} + {dwell_noise} · noise)`.

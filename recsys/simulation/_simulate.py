@@ -66,6 +66,7 @@ class Simulation:
 @dataclass(frozen=True)
 class _Outcomes:
     dwell: npt.NDArray[np.float64]
+    like_intercept: float
     p_like: npt.NDArray[np.float64]
     flags: Mapping[str, npt.NDArray[np.bool_]]
 
@@ -96,15 +97,14 @@ def simulate(world: World) -> Simulation:
     schedule = draw_schedule(world, users)
     item = draw_shown_items(world, users, items, schedule)
     pairs = truth.look_up(users, items, schedule.user, item)
-    intercept = truth.find_like_intercept(world, pairs)
-    outcomes = _draw_outcomes(world, intercept, pairs)
+    outcomes = _draw_outcomes(world, pairs)
     return Simulation(
         events=_as_events(items, schedule, item, outcomes),
         truth_users=users,
         truth_items=items,
-        truth_exposures=_as_truth(world, intercept, pairs, outcomes),
+        truth_exposures=_as_truth(world, pairs, outcomes),
         world=world,
-        like_intercept=intercept,
+        like_intercept=outcomes.like_intercept,
     )
 
 
@@ -146,11 +146,13 @@ def true_probabilities(
     )
 
 
-def _draw_outcomes(world: World, intercept: float, pairs: truth.Pairs) -> _Outcomes:
+def _draw_outcomes(world: World, pairs: truth.Pairs) -> _Outcomes:
     """Draw what follows each exposure; follow and share read utility, never the press."""
     noise = world.stream("dwell").standard_normal(world.exposures)
     dwell = truth.dwell_seconds(world, pairs, noise).round(1)
-    p_like = truth.p_like_given_dwell(world, intercept, pairs, dwell)
+    log_odds = truth.press_log_odds(world, pairs, dwell)
+    intercept = truth.find_like_intercept(world, log_odds)
+    p_like = expit(intercept + log_odds)
     p_follow = expit(truth.FOLLOW_LOGIT + truth.FOLLOW_SLOPE * pairs.utility)
     p_share = expit(truth.SHARE_LOGIT + truth.SHARE_SLOPE * pairs.utility)
     flags = {
@@ -159,7 +161,7 @@ def _draw_outcomes(world: World, intercept: float, pairs: truth.Pairs) -> _Outco
         "follow": world.stream("follow").random(world.exposures) < p_follow,
         "share": world.stream("share").random(world.exposures) < p_share,
     }
-    return _Outcomes(dwell, p_like, flags)
+    return _Outcomes(dwell, intercept, p_like, flags)
 
 
 def _as_events(
@@ -178,11 +180,11 @@ def _as_events(
     return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in EVENTS_SCHEMA.items())
 
 
-def _as_truth(world: World, intercept: float, pairs: truth.Pairs, outcomes: _Outcomes) -> pl.DataFrame:
+def _as_truth(world: World, pairs: truth.Pairs, outcomes: _Outcomes) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "utility": pairs.utility,
-            "p_like_before": truth.p_like_before(world, intercept, pairs),
+            "p_like_before": truth.p_like_before(world, outcomes.like_intercept, pairs),
             "p_like_given_dwell": outcomes.p_like,
             "p_long_view_before": truth.p_long_view_before(world, pairs),
         }

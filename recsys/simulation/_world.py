@@ -49,7 +49,7 @@ class World:
     beta_dwell : float
         Log-odds of a press per unit of ``ln(1 + dwell seconds)``.
     like_rate : float
-        The mean like probability over the log's exposures, in (0, 1).
+        The mean probability of a like, once the dwell is known, over the log's exposures; in (0, 1).
     habit_spread : float
         Standard deviation between users of the log-odds of a press. The odds are log-normal.
     dwell_noise : float

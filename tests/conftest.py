@@ -1,0 +1,113 @@
+"""Small logs with planted truth, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+
+from recsys.config import ModelSettings
+from recsys.events import EventLog, read_events
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = 12
+EVENT_TYPES = {"view": ["VIEW"], "like": ["LIKE"], "long_view": ["LONG"]}
+
+
+@pytest.fixture(scope="session")
+def small() -> ModelSettings:
+    return ModelSettings(factors=6, iterations=4, min_signal_rows=20)
+
+
+@pytest.fixture(scope="session")
+def draw_frame() -> Callable[..., pl.DataFrame]:
+    """Draw exposures in no order, no two at the same time; `p_like` is the truth."""
+
+    def draw(seed: int, rows: int = 5000, users: int = 120, items: int = 60) -> pl.DataFrame:
+        rng = np.random.default_rng(seed)
+        taste, appeal = rng.normal(size=(users, 3)), rng.normal(size=(items, 3)) / np.sqrt(3)
+        habit, quality = rng.normal(size=users), rng.normal(size=items) / 2
+        user = rng.choice(users, rows, p=rng.dirichlet(np.full(users, 1.5)))
+        item = rng.choice(items, rows, p=rng.dirichlet(np.full(items, 1.5)))
+        fit = (taste[user] * appeal[item]).sum(axis=1)
+        p_like = expit(-2.2 + habit[user] + quality[item] + 1.2 * fit)
+        dwell = np.where(rng.random(rows) < 0.1, np.nan, np.exp(2 + 0.7 * fit + rng.normal(size=rows)))
+        micros = rng.choice(DAYS * 86_400, rows, replace=False) * 1_000_000 + 7
+        return pl.DataFrame(
+            {
+                "user_id": 10 + 3 * user,
+                "item_id": 1000 + 7 * item,
+                "timestamp": pl.Series(micros).cast(pl.Duration("us")) + START,
+                "liked": rng.random(rows) < p_like,
+                "long_view": rng.random(rows) < expit(fit - 0.5),
+                "dwell_seconds": pl.Series(dwell.round(1)).fill_nan(None),
+                "creator_id": pl.Series(item % 12).replace(0, None).cast(pl.Int32),
+                "category": pl.Series(item % 5).cast(pl.String),
+                "history_only": rng.random(rows) < 0.1,
+                "p_like": p_like,
+            }
+        )
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def draw_events(draw_frame: Callable[..., pl.DataFrame]) -> Callable[..., pl.DataFrame]:
+    """Draw an event log whose likes come up to a day after the view, and some without one."""
+
+    def draw(seed: int, **sizes: int) -> pl.DataFrame:
+        views = draw_frame(seed, **sizes)
+        rng = np.random.default_rng(seed + 1)
+        delay = pl.Series(rng.integers(1, 86_000, len(views)) * 1_000_000).cast(pl.Duration("us"))
+        parts = [
+            views.with_columns(event_type=pl.lit("VIEW")),
+            views.with_columns(pl.col("timestamp") + delay, event_type=pl.lit("LIKE")).filter("liked"),
+            views.with_columns(pl.col("timestamp") + delay / 9, event_type=pl.lit("LONG")).filter(
+                "long_view"
+            ),
+            views.head(40).with_columns(
+                item_id=pl.lit(5, pl.Int64), creator_id=pl.lit(1, pl.Int32), event_type=pl.lit("LIKE")
+            ),
+        ]
+        dropped = ("liked", "long_view", "p_like", "history_only")
+        return pl.concat(parts).drop(dropped).sample(fraction=1, shuffle=True, seed=seed)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def read_exposures() -> Callable[..., EventLog]:
+    def read(frame: pl.DataFrame, **settings: Any) -> EventLog:
+        return read_events(frame, **{"signals": ["long_view"], **settings})
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def read_event_log() -> Callable[..., EventLog]:
+    def read(frame: pl.DataFrame, **settings: Any) -> EventLog:
+        described = {"layout": "event_log", "event_types": EVENT_TYPES, "signals": ["long_view"]}
+        return read_events(frame, **{**described, **settings})
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def frame(draw_frame: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+    return draw_frame(seed=1)
+
+
+@pytest.fixture(scope="session")
+def log(frame: pl.DataFrame, read_exposures: Callable[..., EventLog]) -> EventLog:
+    return read_exposures(frame)
+
+
+@pytest.fixture(scope="session")
+def day() -> Callable[[float], datetime]:
+    """Name an instant by its day in the log."""
+    return lambda number: START + timedelta(days=number)

@@ -1,0 +1,345 @@
+"""The command line through `main`: exit codes, what goes to stdout and what to stderr, what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import recsys
+from recsys.schema import Predictions
+from recsys.simulation import World, simulate, write_simulation
+from recsys_cli.app import main
+
+FAST = {"RECSYS_MODEL__FACTORS": "8", "RECSYS_MODEL__ITERATIONS": "3", "RECSYS_EVALUATION__BOOTSTRAPS": "100"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    for name, value in FAST.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: object) -> Said:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(int(stop.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world") / "small"
+    made = simulate(World.preset("small", exposures=8_000, users=200, items=100, seed=4))
+    write_simulation(made, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("published") / "out"
+    patch = pytest.MonkeyPatch()
+    for name, value in FAST.items():
+        patch.setenv(name, value)
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "-c", str(world), "-o", str(out), "-q"])
+    patch.undo()
+    assert not stop.value.code
+    return out
+
+
+def test_run_publishes_everything(published: Path, world: Path) -> None:
+    assert {path.name for path in published.iterdir() if not path.name.startswith(".")} == {
+        "evaluation",
+        "models",
+        "predictions",
+        "runs",
+    }
+    assert {path.name for path in (published / "evaluation").iterdir()} == {
+        "evaluation.json",
+        "evaluation.html",
+        "losses.parquet",
+    }
+    manifest = json.loads((published / "runs/000001/manifest.json").read_text())
+    assert manifest["inputs"][0]["path"] == str(world / "events.parquet")
+    assert {"settings", "versions", "windows", "rows", "metrics", "files", "stages"} <= set(manifest)
+
+
+def test_predictions_obey_their_contract(published: Path, world: Path) -> None:
+    found = recsys.read_predictions(published)
+    Predictions.validate(found)
+    log = pl.read_parquet(world / "events.parquet")
+    assert found.columns == [
+        *("user_id", "item_id", "rank", "will_like", "will_like_low", "will_like_high", "score"),
+        *("as_of", "model_version"),
+    ]
+    assert found.schema["user_id"] == log.schema["user_id"]
+    assert found.equals(found.sort("user_id", "rank"))
+    assert found.join(log, on=["user_id", "item_id"], how="semi").is_empty()
+    assert set(found["user_id"]) == set(log["user_id"])
+    assert found["will_like"].is_between(0, 1, closed="none").all()
+    falls = found.with_columns(pl.col("will_like").diff().over("user_id").alias("step"))
+    assert (falls["step"].drop_nulls() <= 0).all()
+
+
+def test_predictions_scan_as_a_hive_of_days(published: Path) -> None:
+    (day,) = (published / "predictions").iterdir()
+    assert day.is_symlink()
+    scanned = pl.scan_parquet(published / "predictions", hive_partitioning=True).collect()
+    assert scanned["as_of"].unique().to_list() == [date.fromisoformat(day.name.removeprefix("as_of="))]
+    assert len(scanned) == len(recsys.read_predictions(published))
+
+
+def test_the_same_command_gives_the_same_bytes_on_any_number_of_threads(
+    call: Call, world: Path, published: Path, tmp_path: Path
+) -> None:
+    for threads in (1, 2):
+        assert call("run", "-c", world, "-o", tmp_path / str(threads), "-j", threads, "-q").status == 0
+    first, *others = (
+        {
+            str(path.relative_to(out)): path.read_bytes()
+            for path in sorted((out / "runs/000001").rglob("*"))
+            if path.is_file() and path.parent.name != "000001"
+        }
+        for out in (published, tmp_path / "1", tmp_path / "2")
+    )
+    assert len(first) > 10
+    for other in others:
+        assert other == first
+
+
+def test_train_then_predict_then_evaluate_publish_each_their_own(
+    call: Call, world: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert call("train", "-c", world, "-o", out).status == 0
+    assert not (out / "predictions").exists()
+    said = call("predict", "-c", world, "-o", out, "--top-n", 3, "--json")
+    assert json.loads(said.out)["predictions"] == 600
+    assert recsys.read_predictions(out)["rank"].max() == 3
+    said = call("evaluate", "-c", world, "-o", out)
+    assert said.status == 0
+    assert "normalized_entropy" in said.out
+    assert said.out.count("\n") < 12
+    assert "model_version" in call("models", "list", "-o", out).out
+    version = json.loads(call("models", "list", "-o", out, "--json").out)[0]["model_version"]
+    assert version in call("models", "show", version, "-o", out).out
+
+
+def test_predict_takes_users_items_and_pairs(
+    call: Call, world: Path, published: Path, tmp_path: Path
+) -> None:
+    pl.DataFrame({"user_id": [2, 1, 999_999]}).write_csv(tmp_path / "users.csv")
+    pl.DataFrame({"item_id": [1, 2, 3, 888_888]}).write_parquet(tmp_path / "items.parquet")
+    said = call(
+        *("predict", "-c", world, "-o", published, "--users", tmp_path / "users.csv"),
+        *("--items", tmp_path / "items.parquet", "--exclude", "none"),
+    )
+    assert said.status == 0, said.err
+    found = recsys.read_predictions(published)
+    assert found["user_id"].unique().sort().to_list() == [1, 2, 999_999]
+    assert set(found["item_id"]) == {1, 2, 3, 888_888}
+    assert (
+        found.filter((pl.col("user_id") == 999_999) | (pl.col("item_id") == 888_888))["score"].is_null().all()
+    )
+    pairs = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 5]})
+    pairs.write_ndjson(tmp_path / "pairs.ndjson")
+    assert call("predict", "-c", world, "-o", published, "--pairs", tmp_path / "pairs.ndjson").status == 0
+    asked = recsys.read_predictions(published)
+    assert asked.select("user_id", "item_id").sort("user_id", "item_id").equals(pairs)
+    assert call("predict", "-c", world, "-o", published).status == 0
+
+
+def test_check_profiles_and_keeps_refused_rows(call: Call, world: Path, tmp_path: Path) -> None:
+    said = call("check", "-c", world)
+    assert said.status == 0
+    assert "8,000" in said.out
+    assert json.loads(call("check", "-c", world, "--json", "-q").out)["read"] == 8_000
+    broken = pl.read_parquet(world / "events.parquet").with_columns(
+        pl.when(pl.int_range(pl.len()) < 400).then(None).otherwise(pl.col("liked")).alias("liked")
+    )
+    broken.write_parquet(tmp_path / "broken.parquet")
+    said = call("check", "-c", world, "--events", tmp_path / "broken.parquet", "-o", tmp_path / "seen")
+    assert said.status == 65
+    assert "400 of 8,000 rows" in said.err
+    refused = pl.read_parquet(tmp_path / "seen/refused.parquet")
+    assert refused["reasons"].unique().to_list() == ["liked_missing"]
+
+
+def test_init_writes_a_config_that_runs(
+    call: Call, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("init", world / "events.parquet").status == 0
+    assert call("check").status == 0
+    said = call("init", world / "events.parquet")
+    assert said.status == 73
+    assert "--overwrite" in said.err
+
+
+def test_without_a_config_events_and_default_columns_are_enough(
+    call: Call, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("run", "--events", world / "events.parquet", "-q").status == 0
+    assert (tmp_path / "out/models/current").is_symlink()
+
+
+def test_as_of_reads_only_what_lies_before_the_next_midnight(call: Call, world: Path, tmp_path: Path) -> None:
+    log = pl.read_parquet(world / "events.parquet")
+    day = log["timestamp"].max().date() - (date(2024, 1, 3) - date(2024, 1, 1))
+    assert call("run", "-c", world, "-o", tmp_path / "whole", "--as-of", day, "-q").status == 0
+    log.filter(pl.col("timestamp").dt.date() <= day).write_parquet(tmp_path / "cut.parquet")
+    cut = ("--events", tmp_path / "cut.parquet", "--as-of", day)
+    assert call("run", "-c", world, *cut, "-o", tmp_path / "cut", "-q").status == 0
+    whole, alone = (recsys.read_predictions(tmp_path / name) for name in ("whole", "cut"))
+    assert whole.equals(alone)
+    assert whole["as_of"].unique().to_list() == [day]
+    assert set(whole["user_id"]) == set(log.filter(pl.col("timestamp").dt.date() <= day)["user_id"])
+
+
+def test_results_go_to_stdout_and_logs_to_stderr(call: Call, world: Path, tmp_path: Path) -> None:
+    said = call("train", "-c", world, "-o", tmp_path, "--json", "--log-format", "json")
+    assert set(json.loads(said.out)) >= {"model_version", "run_id", "as_of"}
+    events = [json.loads(line) for line in said.err.splitlines()]
+    assert [event["stage"] for event in events if event.get("event") == "stage_finished"] == [
+        "read",
+        "train",
+        "publish",
+    ]
+    assert call("train", "-c", world, "-o", tmp_path, "-q").err == ""
+
+
+WRONG = {
+    "unknown option": (2, ["run", "--nonsense"], "nonsense"),
+    "bad day": (2, ["run", "--as-of", "yesterday", "--events", "EVENTS"], "--as-of must be a day"),
+    "pairs and users": (
+        2,
+        ["predict", "--users", "EVENTS", "--pairs", "EVENTS", "-o", "PUBLISHED", "--events", "EVENTS"],
+        "either pairs, or users and items",
+    ),
+    "no log": (78, ["run"], "events.path is not set"),
+    "missing log": (66, ["run", "--events", "nowhere.parquet"], "there is no log at"),
+    "missing config": (66, ["run", "-c", "nowhere.toml"], "cannot be read"),
+    "missing model": (66, ["predict", "--events", "EVENTS"], "recsys train"),
+    "misspelt key": (78, ["run", "-c", "misspelt.toml"], "did you mean 'factors'?"),
+    "misspelt column": (78, ["run", "-c", "column.toml"], "did you mean 'user_id'?"),
+    "windows in the wrong order": (78, ["run", "-c", "order.toml"], "must lie before"),
+    "empty log": (65, ["run", "--events", "empty.parquet"], "no rows"),
+    "no like at all": (65, ["run", "--events", "unliked.parquet"], "liked"),
+    "no likes to calibrate on": (65, ["run", "--events", "late.parquet"], "calibrate window"),
+    "positives only": (65, ["run", "--events", "positives.parquet"], "positives only"),
+    "output is a file": (73, ["run", "--events", "EVENTS", "-o", "misspelt.toml"], "misspelt.toml"),
+    "gate": (79, ["run", "-c", "gate.toml", "--events", "EVENTS"], "nothing was published"),
+}
+
+
+@pytest.fixture
+def bench(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    log = pl.read_parquet(world / "events.parquet")
+    late = log["timestamp"].max() - (pl.Series([date(2024, 1, 4)]) - date(2024, 1, 1))[0]
+    logs = {
+        "empty": log.clear(),
+        "unliked": log.with_columns(pl.lit(False).alias("liked")),
+        "late": log.with_columns((pl.col("liked") & (pl.col("timestamp") >= late)).alias("liked")),
+        "positives": log.filter("liked"),
+    }
+    for name, frame in logs.items():
+        frame.write_parquet(f"{name}.parquet")
+    events = f"[events]\npath = '{world / 'events.parquet'}'\n"
+    tomls = {
+        "misspelt": "[model]\nfactor = 3\n",
+        "column": events + "columns = { user = 'user_idd' }\n",
+        "order": events
+        + "[windows]\ncalibrate_from = 2030-01-02T00:00:00Z\ntest_from = 2030-01-01T00:00:00Z\n",
+        "gate": "[gates]\nmax_normalized_entropy = 0.01\n",
+    }
+    for name, text in tomls.items():
+        Path(f"{name}.toml").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_gives_one_line_the_right_exit_code_and_writes_nothing(
+    call: Call, bench: Path, world: Path, published: Path, case: str
+) -> None:
+    status, arguments, says = WRONG[case]
+    before = {path: path.stat().st_mtime_ns for path in bench.rglob("*")}
+    places = {"EVENTS": world / "events.parquet", "PUBLISHED": published}
+    said = call(*(places.get(argument, argument) for argument in arguments), *([] if status == 2 else ["-q"]))
+    assert said.status == status, said.err
+    assert says in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    if case != "unknown option":
+        assert [line for line in said.err.splitlines() if line.startswith("recsys: ")] == [
+            said.err.splitlines()[-1]
+        ]
+    assert {path: path.stat().st_mtime_ns for path in bench.rglob("*")} == before
+
+
+def test_positives_only_still_ranks(call: Call, bench: Path) -> None:
+    arguments = ("--events", "positives.parquet", "-o", "ranked", "-q")
+    assert call("train", *arguments).status == 0
+    assert call("predict", *arguments).status == 0
+    found = recsys.read_predictions("ranked")
+    assert found["will_like"].is_null().all()
+    assert len(found) > 0
+
+
+def test_a_defect_is_one_line_unless_debug_is_asked_for(
+    call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr("recsys.pipeline.check", broken)
+    said = call("check", "-c", world)
+    assert said.status == 1
+    assert said.err.splitlines()[-1].startswith("recsys: unexpected ZeroDivisionError: by hand")
+    assert "Traceback" not in said.err
+    assert "Traceback" in call("check", "-c", world, "--debug").err
+
+
+def test_a_held_lock_says_try_again_later(call: Call, world: Path, tmp_path: Path) -> None:
+    from recsys.store import open_run
+
+    with open_run(tmp_path / "out", keep=1):
+        said = call("train", "-c", world, "-o", tmp_path / "out", "-q")
+    assert said.status == 75
+
+
+def test_doctor_looks_at_the_machine_and_forecasts(call: Call, world: Path) -> None:
+    found = json.loads(call("doctor", "-c", world, "--json").out)
+    assert (found["rows"], found["users"], found["items"]) == (8_000, 200, 100)
+    assert found["forecast_mebibytes"] > 0
+    assert found["libraries"]["polars"] == pl.__version__
+    assert "cores" in call("doctor").out
+
+
+def test_options_can_come_from_the_environment(
+    call: Call, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_CONFIG", str(world))
+    monkeypatch.setenv("RECSYS_OUTPUT", str(tmp_path / "out"))
+    assert call("train", "-q").status == 0
+    assert (tmp_path / "out/models/current").exists()

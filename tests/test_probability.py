@@ -1,0 +1,221 @@
+"""Heads and calibrators against scikit-learn and scipy.optimize, and what they must not do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logit
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from recsys.config import ModelSettings
+from recsys.errors import DataError
+from recsys.probability import (
+    BetaCalibrator,
+    LogisticHead,
+    ProbabilityHead,
+    fit_beta_calibrator,
+    fit_logistic,
+    fit_probability_head,
+)
+
+Vector = NDArray[np.float64]
+RIDGE = 0.01  # of the calibrator, towards a = b = 1
+
+
+def draw(seed: int, rows: int = 3000, rate: float = -2.0) -> tuple[Vector, NDArray[np.bool_]]:
+    """Draw features of very different scales, one of them constant, and labels that follow two of them."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(rows, 5)) * [1, 100, 0.01, 1, 0] + [0, 500, 3, -2, 0.3]
+    return features, rng.random(rows) < expit(rate + features[:, 0] + 60 * (features[:, 2] - 3))
+
+
+def names(features: Vector) -> list[str]:
+    return [f"x{column}" for column in range(features.shape[1])]
+
+
+def log_loss(p: Vector, liked: NDArray[np.bool_]) -> float:
+    return float(-np.mean(np.where(liked, np.log(p), np.log1p(-p))))
+
+
+class TestLogistic:
+    @pytest.mark.parametrize("seed", [0, 1])
+    @pytest.mark.parametrize("l2", [0.01, 10.0, 1e4])
+    def test_equals_scikit_learn(self, seed: int, l2: float) -> None:
+        features, liked = draw(seed)
+        scale = np.where(features.std(axis=0) > 1e-12, features.std(axis=0), 1.0)
+        standardised = (features - features.mean(axis=0)) / scale
+        oracle = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-10, max_iter=500)
+        oracle.fit(standardised, liked)
+        found = fit_logistic(features, liked, names(features), l2)
+        np.testing.assert_allclose(
+            found.logit(features), oracle.decision_function(standardised), rtol=1e-6, atol=1e-6
+        )
+
+    @pytest.mark.parametrize("scale", [1.0, 1e6])
+    def test_converges_on_separable_labels(self, scale: float) -> None:
+        features = np.linspace(-scale, scale, 400)[:, None]
+        liked = features[:, 0] > 0.6 * scale
+        found = fit_logistic(features, liked, ["x"], l2=1e-6)
+        assert np.isfinite([*found.weights, found.intercept]).all()
+        assert ((found.logit(features) > 0) == liked).all()
+        # At the optimum the intercept, which is free, makes the total exact.
+        assert expit(found.logit(features)).sum() == pytest.approx(liked.sum(), rel=1e-3)
+
+    @pytest.mark.parametrize("value", [0.3, -7.1, 0.0, 1e6 / 3])
+    def test_feature_that_never_varied_weighs_nothing(self, value: float) -> None:
+        features, liked = draw(0)
+        features[:, 4] = value
+        found = fit_logistic(features, liked, names(features), 1.0)
+        assert abs(found.weights[4]) < 1e-9
+
+    def test_without_features_it_is_the_base_rate(self) -> None:
+        liked = np.arange(10) < 3
+        found = fit_logistic(np.empty((10, 0)), liked, [], 1.0)
+        np.testing.assert_allclose(found.logit(np.empty((4, 0))), logit(0.3))
+
+    def test_log_odds_of_a_row_do_not_depend_on_the_others(self) -> None:
+        rng = np.random.default_rng(0)
+        features, head = rng.normal(size=(701, 17)), LogisticHead(tuple("x" * 17), rng.normal(size=17), 0.1)
+        every = head.logit(features)
+        assert (
+            np.concatenate([head.logit(features[i : i + 1]) for i in range(701)]).tobytes() == every.tobytes()
+        )
+        assert head.logit(np.asfortranarray(features)).tobytes() == every.tobytes()
+
+    def test_threads_change_no_byte(self) -> None:
+        features, liked = draw(0, rows=20_000)
+        users = np.arange(20_000, dtype=np.int32) // 10
+        found = []
+        for threads in (1, 2):
+            with threadpool_limits(threads, user_api="blas"):
+                found.append(fit_probability_head(features, liked, users, names(features), ModelSettings()))
+        assert found[0].head.weights.tobytes() == found[1].head.weights.tobytes()
+        assert found[0].calibrator == found[1].calibrator
+
+
+def calibrator_loss(abc: Vector, x: Vector, liked: NDArray[np.bool_], ridge: float = RIDGE) -> float:
+    a, b, c = abc
+    z = a * log_expit(x) - b * log_expit(-x) + c
+    return float(-log_expit(np.where(liked, z, -z)).sum() + ridge / 2 * ((a - 1) ** 2 + (b - 1) ** 2))
+
+
+def standard_errors(x: Vector, p: Vector) -> Vector:
+    inputs = np.column_stack([log_expit(x), -log_expit(-x), np.ones(len(x))])
+    return np.sqrt(np.diag(np.linalg.inv((inputs * (p * (1 - p))[:, None]).T @ inputs)))
+
+
+class TestBetaCalibrator:
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(("a", "b", "c"), [(1, 1, 0), (0.6, 1.4, 0.3), (1.8, 0.5, -1), (1, 0, 0)])
+    def test_recovers_a_planted_distortion(self, seed: int, a: float, b: float, c: float) -> None:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(-1, 1.5, 30_000)
+        p = BetaCalibrator(a, b, c).apply(x)
+        found = fit_beta_calibrator(x, rng.random(30_000) < p)
+        assert (np.abs(np.array([found.a, found.b, found.c]) - [a, b, c]) < 4 * standard_errors(x, p)).all()
+        np.testing.assert_allclose(found.apply(x).mean(), p.mean(), rtol=0.05)
+
+    def test_identity_changes_nothing(self) -> None:
+        x = np.linspace(-15, 15, 99)
+        np.testing.assert_allclose(BetaCalibrator(1, 1, 0).apply(x), expit(x), rtol=1e-12)
+
+    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("slope", [1.0, 0.05, 0.0, -0.05, -1.0])
+    def test_equals_a_bounded_fit_by_scipy(self, seed: int, slope: float) -> None:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(-1, 1, 600)
+        liked = rng.random(600) < expit(slope * x - 1)
+        found = fit_beta_calibrator(x, liked)
+        oracle = min(
+            minimize(
+                calibrator_loss, start, (x, liked), "L-BFGS-B", bounds=[(0, None), (0, None), (None, None)]
+            ).fun
+            for start in ([1, 1, 0], [0, 1, 0], [1, 0, 0])
+        )
+        assert min(found.a, found.b) >= 0
+        assert calibrator_loss(np.array([found.a, found.b, found.c]), x, liked) < oracle + 1e-6
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_keeps_the_order(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        x = np.sort(rng.normal(0, 3, 500))
+        found = fit_beta_calibrator(x, rng.random(500) < expit(rng.normal() * x))
+        assert (np.diff(found.apply(x)) >= 0).all()
+
+    @pytest.mark.parametrize("x", [-4.0, 0.0, 2.0])
+    def test_constant_head_becomes_the_base_rate(self, x: float) -> None:
+        liked = np.arange(1000) < 130
+        found = fit_beta_calibrator(np.full(1000, x), liked)
+        np.testing.assert_allclose(found.apply(np.array([x])), 0.13, rtol=1e-4)
+
+    @pytest.mark.parametrize("calibrator", [(1, 1, 0), (0, 2, 1), (3, 0, -1), (0, 0, 0)])
+    def test_probabilities_stay_inside_whatever_the_log_odds(
+        self, calibrator: tuple[float, float, float]
+    ) -> None:
+        extremes = np.array([-1e6, -800, -40, 0, 40, 800, 1e6])
+        p = BetaCalibrator(*calibrator).apply(extremes)
+        assert np.isfinite(p).all()
+        assert ((p > 0) & (p < 1)).all()
+        assert ((p.astype(np.float32) > 0) & (p.astype(np.float32) < 1)).all()
+
+
+class TestProbabilityHead:
+    SETTINGS = ModelSettings(l2=0.1)
+
+    def test_is_head_then_calibrator(self) -> None:
+        features, _ = draw(0, rows=50)
+        head = ProbabilityHead(LogisticHead(tuple("abcde"), np.arange(5.0), 2.0), BetaCalibrator(2, 0.5, -1))
+        p = expit(features @ np.arange(5.0) + 2.0)
+        with np.errstate(divide="ignore"):
+            z = 2 * np.log(p) - 0.5 * np.log1p(-p) - 1
+        np.testing.assert_allclose(head.predict(features), np.clip(expit(z), 1e-7, 1 - 1e-7), rtol=1e-9)
+
+    def test_serving_head_is_fitted_on_all_rows(self) -> None:
+        features, liked = draw(0)
+        users = np.arange(3000, dtype=np.int32) % 100
+        found = fit_probability_head(features, liked, users, names(features), self.SETTINGS)
+        everything = fit_logistic(features, liked, names(features), 0.1)
+        np.testing.assert_allclose(found.head.weights, everything.weights)
+        assert found.head.names == tuple(names(features))
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_calibrator_sees_only_users_the_head_did_not(self, seed: int) -> None:
+        # Features tell users apart and nothing else; habits differ, so a head knows the users it saw by heart.
+        rng = np.random.default_rng(seed)
+        users = np.repeat(np.arange(150, dtype=np.int32), 20)
+        marks, habit = rng.normal(size=(300, 60)), rng.normal(-1, 2, 300)
+        liked = rng.random(3000) < expit(habit[users])
+        head = fit_probability_head(marks[users], liked, users, names(marks), self.SETTINGS)
+        raw = expit(head.head.logit(marks[150:]))
+        truth = expit(habit[150:])
+        cross = [
+            np.mean(-truth * np.log(p) - (1 - truth) * np.log1p(-p)) for p in (head.predict(marks[150:]), raw)
+        ]
+        rate = truth.mean()
+        entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+        assert cross[0] < 1.04 * entropy
+        assert cross[1] > 1.1 * entropy
+
+    def test_codes_of_the_users_do_not_matter_while_their_order_stays(self) -> None:
+        features, liked = draw(1)
+        users = np.arange(3000, dtype=np.int32) % 70
+        found = [
+            fit_probability_head(features, liked, codes, names(features), self.SETTINGS)
+            for codes in (users, users * 1000 + 5)
+        ]
+        assert found[0].calibrator == found[1].calibrator
+
+    @pytest.mark.parametrize("label", [True, False])
+    def test_one_label_is_refused(self, label: bool) -> None:
+        with pytest.raises(DataError, match="liked and unliked exposures"):
+            fit_probability_head(
+                np.ones((9, 1)), np.full(9, label), np.arange(9, dtype=np.int32), ["x"], self.SETTINGS
+            )
+
+    def test_likes_of_a_single_user_cannot_be_held_out(self) -> None:
+        users = np.arange(100, dtype=np.int32) // 10
+        with pytest.raises(DataError, match="too few users to hold out a fold of 5"):
+            fit_probability_head(np.ones((100, 1)), users == 3, users, ["x"], self.SETTINGS)

@@ -1,0 +1,76 @@
+"""The README holds what it says: its two commands are CI's, its snippets run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line for block in SHELL for line in block.splitlines() if line and not line.startswith("#")]
+SETUP = "pip install uv && "
+
+
+def test_two_commands_set_everything_up_and_ci_runs_them() -> None:
+    first, second = (command for command in COMMANDS if command.startswith(SETUP))
+    ci = (ROOT / ".ci/run").read_text()
+    assert first.replace("-o out", '-o "$scratch/out"') in ci
+    assert second in ci
+
+
+def runs_here(command: str) -> bool:
+    return command.startswith((SETUP, "recsys ")) and "pytest" not in command and "../shared" not in command
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "events.parquet").symlink_to(ROOT / "data/sample/events.parquet")
+    return folder
+
+
+def test_every_recsys_command_runs_in_the_order_it_is_shown(checkout: Path) -> None:
+    commands = [
+        command.removeprefix(SETUP).removeprefix("uv run ") for command in COMMANDS if runs_here(command)
+    ]
+    assert len(commands) >= 4
+    for command in commands:
+        words = command.split("#")[0].split()
+        assert words[0] == "recsys"
+        done = subprocess.run(
+            [sys.executable, "-m", "recsys_cli", *words[1:]],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RECSYS_MODEL__ITERATIONS": "3"},
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize("snippet", PYTHON)
+def test_every_python_snippet_runs(snippet: str, monkeypatch: pytest.MonkeyPatch, checkout: Path) -> None:
+    monkeypatch.chdir(checkout)
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_map_names_every_module() -> None:
+    modules = {
+        path.name.removesuffix(".py") for path in (ROOT / "recsys").iterdir() if not path.name.startswith("_")
+    }
+    for module in modules - {"py.typed"}:
+        assert re.search(rf"^\s+{module}(\.py|/)?\s", README, re.MULTILINE), module
