@@ -22,7 +22,15 @@ from recsys.engines import Engine, engine_for
 from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.factors import Factors
-from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, median_positive, one_blas_thread, strengths
+from recsys.matrix import (
+    UNSEEN,
+    IdIndex,
+    UserItems,
+    interactions,
+    median_positive,
+    one_blas_thread,
+    strengths,
+)
 from recsys.schema import CATEGORY, CREATOR, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
@@ -305,8 +313,14 @@ def _entity_table(
     # Where nothing is known to have been shown, the likes say what was met how often.
     met = places[listed if unshown.all() else shown]
     counts = np.bincount(met, minlength=len(index))
-    columns["ln_exposures"] = np.log1p(np.append(counts, 0))
+    columns["ln_exposures"] = _ln_exposures(counts)
     return EntityTable(index, tuple(columns), np.column_stack(list(columns.values())))
+
+
+def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """ln(1 + n), less its mean over the entities; the last value is n = 0."""
+    # Counts grow with the log: uncentred, a head fitted at one cut is biased at the next.
+    return np.log1p(np.append(counts, 0)) - np.log1p(counts).mean() if len(counts) else np.zeros(1)
 
 
 def shrunk_log_odds(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:

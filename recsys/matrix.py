@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 
 from recsys.schema import same_id_kind
 
@@ -132,8 +132,8 @@ def interactions(
     """
     kept = strength > 0
     # In float64, so that the order of the rows does not show in the sum.
-    entries = coo_matrix((strength[kept], (users[kept], items[kept])), shape=shape, dtype=np.float64)
-    summed = csr_matrix(entries, dtype=np.float32)
+    values = strength[kept].astype(np.float64)
+    summed = csr_matrix((values, (users[kept], items[kept])), shape=shape).astype(np.float32)
     summed.sum_duplicates()
     summed.indices = summed.indices.astype(np.int32, copy=False)
     summed.indptr = summed.indptr.astype(np.int32, copy=False)

@@ -17,7 +17,7 @@ FLOOR = 1e-7
 _STEPS = 100
 _TOLERANCE = 1e-10
 _CALIBRATOR_RIDGE = 1e-2
-_CONSTANT = 1e-9
+_LEAST_SPREAD = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class LogisticHead:
 
         """
         # Not `@`: BLAS rounds a row by its place among the others.
-        return np.einsum("nd,d->n", np.ascontiguousarray(features), self.weights) + self.intercept
+        summed: NDArray[np.float64] = np.einsum("nd,d->n", np.ascontiguousarray(features), self.weights)
+        return summed + self.intercept
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,15 @@ def fit_logistic(
     -------
     LogisticHead
 
+    Notes
+    -----
+    A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features
+    are log-odds, log-counts and dot products: what hardly varies at one cut may vary at the next, when
+    all shrunk rates move with their prior, and must not carry a weight of thousands there.
+
     """
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    # A constant's deviation is rounding noise: it must not become the unit.
-    scale = np.where(scale > _CONSTANT * (1.0 + np.abs(mean)), scale, 1.0)
+    scale = np.maximum(scale, _LEAST_SPREAD)
     design = np.column_stack([np.ones(len(liked)), (features - mean) / scale])
     rate = liked.mean()
     start = np.append(np.log(rate / (1 - rate)), np.zeros(features.shape[1]))

@@ -106,7 +106,16 @@ def called_names(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_unpickles_calls_a_shell_or_opens_a_socket(path: Path) -> None:
-    banned = {"pickle", "joblib", "shelve", "marshal", "subprocess", "socket", "urllib.request", "http.client"}
+    banned = {
+        "pickle",
+        "joblib",
+        "shelve",
+        "marshal",
+        "subprocess",
+        "socket",
+        "urllib.request",
+        "http.client",
+    }
     assert not imported_modules(path.read_text()) & banned
     assert not called_names(path.read_text()) & {"system", "popen", "read_pickle", "to_pickle"}
 

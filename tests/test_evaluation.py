@@ -167,7 +167,8 @@ def test_the_report_is_one_file_that_says_the_same(evaluation: Evaluation) -> No
     for outside in ("http-equiv", "src=", "@import", "<link"):
         assert outside not in page
     for figures in (evaluation.metrics, *evaluation.baselines.values()):
-        assert format_estimate(figures["normalized_entropy"]) in page
+        figure = figures["normalized_entropy"]
+        assert f"<td>{figure.value:.3f}<small>{figure.low:.3f} to {figure.high:.3f}</small></td>" in page
 
 
 def test_equal_evaluations_make_equal_reports(evaluation: Evaluation) -> None:

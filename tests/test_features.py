@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from recsys.config import ModelSettings
 from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features import Snapshot, Snapshots, fit_beta_binomial, shrunk_log_odds, usable_signals
+from recsys.matrix import one_blas_thread
 from recsys.split import Window, exposures_in, known_before
 
 Draw = Callable[..., pl.DataFrame]
@@ -25,6 +26,12 @@ Read = Callable[..., EventLog]
 Day = Callable[[float], datetime]
 CUT = 8.0
 SIGNALS = ["long_view", "dwell_seconds"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_optimiser() -> Iterator[None]:
+    with one_blas_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +183,8 @@ class TestRates:
         table = snapshot.entities["user_id"]
         counts = dict(known_before(log.exposures, day(CUT))["user_id"].value_counts().rows())
         found = table.values[:, table.names.index("ln_exposures")]
-        np.testing.assert_allclose(found, [*(np.log1p(counts[who]) for who in table.index.ids), 0.0])
+        logs = [np.log1p(counts[who]) for who in table.index.ids]
+        np.testing.assert_allclose(found, np.array([*logs, 0.0]) - np.mean(logs), atol=1e-12)
 
     def test_unseen_entities_get_the_prior(self, snapshot: Snapshot) -> None:
         pair = pl.DataFrame(
@@ -238,7 +246,7 @@ class TestUnknownSignals:
         assert [*snapshot.factors] == ["exposed", *expected, "liked"]
 
     def test_nothing_before_the_cut_is_refused(self, log: EventLog, small: ModelSettings, day: Day) -> None:
-        with pytest.raises(DataError, match="no exposure lies before 2025-12-31.*shorten windows"):
+        with pytest.raises(DataError, match=r"no exposure lies before 2025-12-31.*shorten windows"):
             Snapshots(log, small, threads=1).at(day(-1))
 
 
@@ -285,8 +293,8 @@ class TestBetaBinomial:
         found = fit_beta_binomial(*draw_counts(seed, a, b))
         np.testing.assert_allclose(found, [a, b], rtol=0.2)
 
-    @pytest.mark.parametrize("seed", range(4))
-    @pytest.mark.parametrize("entities", [5, 40, 400])
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("entities", [5, 200])
     def test_no_other_a_and_b_are_likelier(self, seed: int, entities: int) -> None:
         k, m = draw_counts(seed, 0.8, 6.0, entities)
 

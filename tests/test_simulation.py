@@ -151,6 +151,15 @@ def test_taste_can_be_learned_from_what_people_watched(planted):
 # The streams are apart.
 
 
+@pytest.mark.parametrize("other", ["long_view", "follow", "share", "dwell_seconds"])
+def test_a_press_is_drawn_apart_from_what_else_happens(other, planted):
+    """Given its probability a press owes nothing to the other outcomes: their products with its surplus cancel."""
+    p = planted.truth_exposures["p_like_given_dwell"].to_numpy().astype(float)
+    weight = planted.events[other].to_numpy().astype(float)
+    surplus = ((planted.events["liked"].to_numpy() - p) * weight).sum()
+    assert surplus**2 / (weight**2 * p * (1 - p)).sum() < chi2.ppf(0.999, 1)
+
+
 @pytest.mark.parametrize(
     ("knob", "value", "may_move"),
     [
@@ -197,6 +206,7 @@ def test_same_world_same_bytes_on_one_thread_or_many(tmp_path, monkeypatch):
         TINY,
         World(exposures=1, users=1, items=1, days=1),
         World(exposures=300, users=2, items=1, days=2),
+        World(exposures=1_100, users=1, items=9, days=1),
         World(exposures=50, users=500, items=3, taste_dims=1),
         World.preset("null", exposures=500, taste_spread=0, quality_spread=0, habit_spread=0),
     ],

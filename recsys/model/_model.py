@@ -209,7 +209,9 @@ class WillLikeModel:
             return score_order(self.snapshot, LIKED, pairs)
         size = len(pairs.places[USER])
         chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
-        return np.concatenate([np.empty(0), *(self.head.head.logit(self.features(chunk)) for chunk in chunks)])
+        return np.concatenate(
+            [np.empty(0), *(self.head.head.logit(self.features(chunk)) for chunk in chunks)]
+        )
 
     def _score(self, pairs: Pairs, order: NDArray[np.float64]) -> list[pl.Series]:
         factors = self.snapshot.factors[LIKED]

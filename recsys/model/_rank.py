@@ -1,8 +1,8 @@
 """Exact top-n by will_like.
 
 A logistic head over dot products is itself a factorisation: the log-odds of (u, i) are the inner product
-of u's weighted factors, what the head makes of u, and 1, with i's factors, 1, and what it makes of i. The
-calibrator keeps the order. So the best items of every user by probability need no candidates.
+of u's weighted factors and 1 with i's factors and what the head makes of i, plus what it makes of u, which
+is the same for all of u's items. The calibrator keeps the order. So the best items of every user by probability need no candidates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recsys.schema import ITEM, USER
 
 
 def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int32], items: Pairs) -> Factors:
-    """Write the head's log-odds as a factorisation.
+    """Write the head's log-odds, but for what they owe to the user alone, as a factorisation.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int3
     Returns
     -------
     Factors
-        ``user_factors[a] . item_factors[b]`` is the log-odds of the a-th user and the b-th item.
+        ``user_factors[a] . item_factors[b]`` ranks the b-th items of the a-th user as the log-odds do.
 
     """
     weights = dict(zip(head.names, head.weights, strict=True))
@@ -42,14 +42,13 @@ def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int3
         for name, factors in snapshot.factors.items()
         if f"dot:{name}" in weights
     ]
-    own = _told(snapshot, weights, USER, users) + head.intercept
     theirs = sum(
         (_told(snapshot, weights, kind, places) for kind, places in items.places.items()),
         np.zeros(len(items.places[ITEM])),
     )
     left = [_rows(factors.user_factors, users) * np.float32(weight) for factors, weight in dots]
     right = [_rows(factors.item_factors, items.places[ITEM]) for factors, _ in dots]
-    return Factors(_columns(*left, own, np.ones(len(own))), _columns(*right, np.ones(len(theirs)), theirs))
+    return Factors(_columns(*left, np.ones(len(users))), _columns(*right, theirs))
 
 
 def score_factors(snapshot: Snapshot, signal: str, users: NDArray[np.int32], items: Pairs) -> Factors:
@@ -98,7 +97,7 @@ def score_order(snapshot: Snapshot, signal: str, pairs: Pairs) -> NDArray[np.flo
 
 def _popularity(snapshot: Snapshot, items: NDArray[np.int32]) -> NDArray[np.float64]:
     table = snapshot.entities[ITEM]
-    return table.values[items, table.names.index("ln_exposures")]
+    return np.asarray(table.values[items, table.names.index("ln_exposures")])
 
 
 def _told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -50,12 +51,18 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("recsys.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["estimate"] = format_estimate
+    environment.filters |= {
+        "estimate": format_estimate,
+        "value": format_value,
+        "interval": format_interval,
+        "instant": format_instant,
+    }
     rate = evaluation.rows["likes"] / evaluation.rows["exposures"]
     return environment.get_template("evaluation.html").render(
         evaluation=evaluation,
         headline=headline(evaluation),
         columns=_COLUMNS,
+        gain="normalized_entropy_gain",
         models={"recsys": evaluation.metrics, **{_MODELS[k]: v for k, v in evaluation.baselines.items()}},
         rate=rate,
         figure=draw_reliability(evaluation.reliability, evaluation.reliability_null, rate),
@@ -104,8 +111,21 @@ def format_estimate(figure: Estimate, digits: int = 3) -> str:
     'not estimable'
 
     """
-    if not math.isfinite(figure.value):
-        return "not estimable"
-    if not (math.isfinite(figure.low) and math.isfinite(figure.high)):
-        return f"{figure.value:.{digits}f}"
-    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+    between = format_interval(figure, digits)
+    return f"{format_value(figure, digits)} ({between})" if between else format_value(figure, digits)
+
+
+def format_value(figure: Estimate, digits: int = 3) -> str:
+    """Write a figure alone."""
+    return f"{figure.value:.{digits}f}" if math.isfinite(figure.value) else "not estimable"
+
+
+def format_interval(figure: Estimate, digits: int = 3) -> str:
+    """Write an interval alone; nothing where there is none."""
+    ends = (figure.value, figure.low, figure.high)
+    return f"{figure.low:.{digits}f} to {figure.high:.{digits}f}" if all(map(math.isfinite, ends)) else ""
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant to the second."""
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

@@ -37,7 +37,7 @@ calibrate = "{window}"
 test = "{window}"
 
 [model]
-factors = 32
+factors = 16
 iterations = 15
 alpha = 10.0                  # confidence = 1 + alpha * r
 regularization = 0.05

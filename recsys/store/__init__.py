@@ -12,13 +12,14 @@ as all of the old or all of the new. A superseded run stays until the next publi
 of a scan finishes it.
 """
 
-from recsys.store._files import sha256_of, write_file
+from recsys.store._files import sha256_of, to_parquet, write_file, write_table
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
-from recsys.store._read import list_models, list_runs, read_model_files, read_predictions
+from recsys.store._read import describe_model, list_models, list_runs, read_model_files, read_predictions
 from recsys.store._run import Run, open_run
 
 __all__ = [
     "Run",
+    "describe_model",
     "list_models",
     "list_runs",
     "model_manifest",
@@ -28,6 +29,8 @@ __all__ = [
     "read_model_files",
     "read_predictions",
     "sha256_of",
+    "to_parquet",
     "verify_files",
     "write_file",
+    "write_table",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -12,8 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from recsys.errors import InputError, OutputError
 
+# Without a fixed size, polars lets the chunks of a frame decide, and equal frames get different bytes.
+_ROW_GROUP = 2**18
 _PART = re.compile(r"[\w=+@-][\w.=+@-]*", re.ASCII)
 
 
@@ -49,6 +54,14 @@ def is_safe_name(name: str) -> bool:
 def to_json(value: Any) -> bytes:
     """Write a value as JSON in its own key order, without NaN or infinity."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def to_parquet(frame: pl.DataFrame) -> bytes:
+    """Write a frame as parquet: equal frames, equal bytes."""
+    # In memory first: polars hides the reason for a failed write, and a content's name needs its hash.
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
+    return buffer.getvalue()
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -114,3 +127,21 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+def write_table(path: str | os.PathLike[str], frame: pl.DataFrame) -> None:
+    """Write one frame as parquet, atomically; its folder is made.
+
+    Parameters
+    ----------
+    path : path-like
+    frame : polars.DataFrame
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    with output_errors(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, to_parquet(frame))

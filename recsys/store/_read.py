@@ -34,6 +34,7 @@ from recsys.store._manifest import (
 
 _AS_OF = "as_of="
 _SHOWN = 10
+_DESCRIBED = ("run_id", "command", "as_of", "windows", "rows", "metrics", "settings", "versions")
 _COLUMNS = {"model_version": pl.String, "run_id": pl.String, "as_of": pl.String, "current": pl.Boolean}
 
 
@@ -72,6 +73,41 @@ def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
         rows = [_model_row(out, link, current) for link in model_links(out)]
     figures = dict.fromkeys(name for row in rows for name in row if name not in _COLUMNS)
     return pl.DataFrame(rows, schema={**_COLUMNS, **dict.fromkeys(figures, pl.Float64)}, orient="row")
+
+
+def describe_model(out: str | os.PathLike[str], version: str = CURRENT) -> dict[str, Any]:
+    """Say what a published version is made of, and how the run that made it went.
+
+    Parameters
+    ----------
+    out : path-like
+    version : str
+        One of the versions of `list_models`, or ``current``.
+
+    Returns
+    -------
+    dict of str to value
+        ``model_version`` and ``files`` of the model; ``run_id``, ``command``, ``as_of``, ``windows``,
+        ``rows``, ``metrics``, ``settings``, ``versions`` of its run.
+
+    Raises
+    ------
+    InputError
+        As `read_model_files`.
+    """
+    out = Path(out)
+    with input_errors(out):
+        folder = _model_folder(out, version)
+        model, run = read_manifest(folder), read_manifest(run_of(out, folder))
+    return {**{name: run.get(name) for name in _DESCRIBED}, **model}
+
+
+def _model_folder(out: Path, version: str) -> Path:
+    link = out / MODELS / version
+    if not is_safe_name(version) or not link.is_symlink():
+        known = [path.name for path in model_links(out)]
+        raise InputError(f"{out} has no model {version!r}: {_choice(known, 'recsys train')}")
+    return _resolve(out, link)
 
 
 def _model_row(out: Path, link: Path, current: Path | None) -> dict[str, Any]:
@@ -116,13 +152,11 @@ def read_model_files(out: str | os.PathLike[str], version: str = CURRENT) -> dic
     """
     out = Path(out)
     with input_errors(out):
-        link = out / MODELS / version
-        if not is_safe_name(version) or not link.is_symlink():
-            known = [path.name for path in model_links(out)]
-            raise InputError(f"{out} has no model {version!r}: {_choice(known, 'recsys train')}")
-        files, found = _read_model(out, _resolve(out, link))
+        files, found = _read_model(out, _model_folder(out, version))
     if version not in (CURRENT, found):
-        raise InputError(f"{link} must lead to the version it names, leads to {found}: publish again")
+        raise InputError(
+            f"{out / MODELS / version} must lead to the version it names, leads to {found}: publish again"
+        )
     return files
 
 

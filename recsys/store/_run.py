@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import UsageError
-from recsys.store._files import is_safe_name, output_errors, sync, to_json, write_file
+from recsys.store._files import is_safe_name, output_errors, sync, to_json, to_parquet, write_file
 from recsys.store._links import (
     RUNS,
     check_places,
@@ -33,8 +32,6 @@ from recsys.store._lock import locked
 from recsys.store._manifest import MANIFEST, UNFINISHED, describe_file, files_in, model_manifest
 
 _MODEL = "model"
-# Without a fixed size, polars lets the chunks of a frame decide, and equal frames get different bytes.
-_ROW_GROUP = 2**18
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class Run:
         str
             ``<folder>/<16 hexadecimal digits>.parquet``: equal frames have equal names.
         """
-        content = _to_parquet(frame)
+        content = to_parquet(frame)
         name = f"{folder}/{hashlib.sha256(content).hexdigest()[:16]}.parquet"
         self.write_bytes(name, content)
         return name
@@ -131,7 +128,7 @@ class Run:
         name : str
         frame : polars.DataFrame
         """
-        self.write_bytes(name, _to_parquet(frame))
+        self.write_bytes(name, to_parquet(frame))
 
     def write_model(self, files: Mapping[str, bytes]) -> str:
         """Write a model's files and their manifest into ``model/``.
@@ -268,10 +265,3 @@ def _next_id(out: Path) -> str:
     # A link to a run that someone deleted counts too: the new run must not appear behind it half-written.
     taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in linked_runs(out)}
     return f"{max(taken, default=0) + 1:06d}"
-
-
-def _to_parquet(frame: pl.DataFrame) -> bytes:
-    # In memory first: polars hides the reason for a failed write, and the name needs the hash anyway.
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
-    return buffer.getvalue()
