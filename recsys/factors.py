@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,18 @@ class Factors:
             scores[start : start + _PAIR_CHUNK] = np.where((u >= 0) & (i >= 0), dots, 0.0)
         return scores
 
+    @cached_property
+    def typical_score(self) -> float:
+        """Root mean square of the scores of all observed users with all observed items.
+
+        Scores grow with what was observed; in this unit those of two factorisations compare. 1.0 where
+        nothing was observed.
+        """
+        with one_blas_thread():
+            users, items = (_mean_outer_product(side) for side in (self.user_factors, self.item_factors))
+        # The mean over u, i of (x_u . y_i)^2 is the trace of mean(x x') mean(y y').
+        return float(np.sqrt(np.sum(users * items))) or 1.0
+
     def is_warm(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say where both sides were observed, so that a score means something."""
         known_users = np.append(self.user_factors.any(axis=1), False)
@@ -121,6 +134,11 @@ class Factors:
         eligible = best > -np.inf
         users = np.broadcast_to(np.arange(block.start, block.stop, dtype=np.int32)[:, None], items.shape)
         return users[eligible], items[eligible].astype(np.int32), best[eligible]
+
+
+def _mean_outer_product(factors: NDArray[np.float32]) -> NDArray[np.float64]:
+    observed = int(factors.any(axis=1).sum())
+    return (factors.T @ factors).astype(np.float64) / max(observed, 1)
 
 
 def _select_best(scores: NDArray[np.float32], n: int) -> NDArray[np.int64]:

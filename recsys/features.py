@@ -4,6 +4,9 @@ A `Snapshot` holds everything that was known before one cut: factors of each sig
 rates and counts for each kind of entity (user, item, creator, category), whose last row is an
 entity never seen. The features of a pair are rows of those tables side by side, then one dot product a
 factorisation. Training and serving both call `Snapshot.pair_features`; nothing else makes features.
+
+A head is fitted at one cut and serves at a later one, where every count and score has grown. So counts are
+told relative to their mean at the cut, and dot products in units of their typical score.
 """
 
 from __future__ import annotations
@@ -155,7 +158,7 @@ class Snapshot:
         """
         users, items = pairs.places[USER], pairs.places[ITEM]
         blocks = [table.values[pairs.places[kind]] for kind, table in self.entities.items()]
-        dots = [factors.scores(users, items)[:, None] for factors in self.factors.values()]
+        dots = [one.scores(users, items)[:, None] / one.typical_score for one in self.factors.values()]
         return np.hstack([*blocks, *dots])
 
 

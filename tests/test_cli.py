@@ -48,7 +48,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world") / "small"
-    made = simulate(World.preset("small", exposures=8_000, users=200, items=100, seed=4))
+    made = simulate(World.preset("small", exposures=8_000, users=200, items=200, seed=4))
     write_simulation(made, folder)
     return folder
 
@@ -172,7 +172,7 @@ def test_check_profiles_and_keeps_refused_rows(call: Call, world: Path, tmp_path
     said = call("check", "-c", world)
     assert said.status == 0
     assert "8,000" in said.out
-    assert json.loads(call("check", "-c", world, "--json", "-q").out)["read"] == 8_000
+    assert json.loads(call("check", "-c", world, "--json", "-q").out)["rows"]["read"] == 8_000
     broken = pl.read_parquet(world / "events.parquet").with_columns(
         pl.when(pl.int_range(pl.len()) < 400).then(None).otherwise(pl.col("liked")).alias("liked")
     )
@@ -330,7 +330,7 @@ def test_a_held_lock_says_try_again_later(call: Call, world: Path, tmp_path: Pat
 
 def test_doctor_looks_at_the_machine_and_forecasts(call: Call, world: Path) -> None:
     found = json.loads(call("doctor", "-c", world, "--json").out)
-    assert (found["rows"], found["users"], found["items"]) == (8_000, 200, 100)
+    assert (found["rows"], found["users"], found["items"]) == (8_000, 200, 199)
     assert found["forecast_mebibytes"] > 0
     assert found["libraries"]["polars"] == pl.__version__
     assert "cores" in call("doctor").out

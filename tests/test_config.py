@@ -35,6 +35,16 @@ class TestLayers:
     def test_other_names_in_the_environment_are_no_settings(self, name: str) -> None:
         assert load_settings(environ={name: "1"}) == Settings()
 
+    def test_names_of_one_section_add_up(self) -> None:
+        environ = {
+            "RECSYS_MODEL__FACTORS": "5",
+            "RECSYS_MODEL__ALPHA": "2",
+            "RECSYS_EVENTS__COLUMNS__USER": "u",
+        }
+        settings = load_settings(environ={**environ, "RECSYS_EVENTS__COLUMNS__ITEM": "i"})
+        assert (settings.model.factors, settings.model.alpha) == (5, 2.0)
+        assert (settings.events.columns.user, settings.events.columns.item) == ("u", "i")
+
     def test_environment_is_read_when_none_is_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RECSYS_MODEL__FACTORS", "32")
         assert load_settings().model.factors == 32

@@ -37,30 +37,30 @@ def draw_planted(seed: int, users: int, items: int, rank: int = 3) -> tuple[User
     return csr_matrix(strength.astype(np.float32)), held_out
 
 
-def loss(matrix: UserItems, users: NDArray[np.float64], items: NDArray[np.float64]) -> float:
+def loss(matrix: UserItems, users: NDArray[np.float64], items: NDArray[np.float64], ridge: float) -> float:
     """Sum over every pair, as in Hu, Koren and Volinsky (2008)."""
     r = matrix.toarray().astype(float)
     misfit = ((1 + SETTINGS.alpha * r) * ((r > 0) - users.astype(float) @ items.T) ** 2).sum()
-    return float(misfit + SETTINGS.regularization * ((users**2).sum() + (items**2).sum()))
+    return float(misfit + ridge * ((users**2).sum() + (items**2).sum()))
 
 
-def solve_exactly(matrix: UserItems, seed: int, sweeps: int = 15) -> float:
+def solve_exactly(matrix: UserItems, seed: int, ridge: float, sweeps: int = 15) -> float:
     """Alternate exact solves in float64, densely, from another start."""
     r = matrix.toarray().astype(float)
     items = np.random.default_rng(seed).normal(size=(r.shape[1], SETTINGS.factors)) * 0.1
-    ridge = SETTINGS.regularization * np.eye(SETTINGS.factors)
+    penalty = ridge * np.eye(SETTINGS.factors)
 
     def solve(strengths: NDArray[np.float64], fixed: NDArray[np.float64]) -> NDArray[np.float64]:
         rows = []
         for row in strengths:
             c = 1 + SETTINGS.alpha * row
-            rows.append(np.linalg.solve((fixed.T * c) @ fixed + ridge, (fixed.T * c) @ (row > 0)))
+            rows.append(np.linalg.solve((fixed.T * c) @ fixed + penalty, (fixed.T * c) @ (row > 0)))
         return np.array(rows)
 
     for _ in range(sweeps):
         users = solve(r, items)
         items = solve(r.T, users)
-    return loss(matrix, users, items)
+    return loss(matrix, users, items, ridge)
 
 
 def fit(engine: Engine, matrix: UserItems, seed: int = 0, **changes: object) -> Factors:
@@ -69,13 +69,16 @@ def fit(engine: Engine, matrix: UserItems, seed: int = 0, **changes: object) -> 
 
 class TestContract:
     @pytest.mark.parametrize("seed", [0, 1])
-    def test_loss_comes_down_to_that_of_exact_solves(self, engine: Engine, seed: int) -> None:
+    @pytest.mark.parametrize("ridge", [0.5, 20.0])
+    def test_loss_comes_down_to_that_of_exact_solves(self, engine: Engine, seed: int, ridge: float) -> None:
         matrix, _ = draw_planted(seed, 60, 40)
-        path = [fit(engine, matrix, seed, iterations=sweeps) for sweeps in (1, 2, 4, 15)]
-        losses = [loss(matrix, found.user_factors, found.item_factors) for found in path]
+        path = [
+            fit(engine, matrix, seed, iterations=sweeps, regularization=ridge) for sweeps in (1, 2, 4, 15)
+        ]
+        losses = [loss(matrix, found.user_factors, found.item_factors, ridge) for found in path]
         assert losses == sorted(losses, reverse=True)
-        nothing = loss(matrix, np.zeros((60, 4)), np.zeros((40, 4)))
-        exact = min(solve_exactly(matrix, start) for start in range(4))
+        nothing = loss(matrix, np.zeros((60, 4)), np.zeros((40, 4)), ridge)
+        exact = min(solve_exactly(matrix, start, ridge) for start in range(4))
         assert losses[-1] < exact + 0.03 * (nothing - exact)
 
     def test_whoever_was_not_observed_has_a_row_of_zeros(self, engine: Engine) -> None:

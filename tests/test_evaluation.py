@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from recsys.config import EvaluationSettings, ModelSettings, Settings
 from recsys.errors import DataError
@@ -78,18 +79,32 @@ def test_the_base_rate_neither_ranks_nor_informs(evaluation: Evaluation) -> None
     assert base["normalized_entropy_vs_reference"].value == pytest.approx(1, abs=2e-3)
 
 
-def test_it_beats_its_baselines_but_not_the_truth() -> None:
-    world = World.preset("small", exposures=60_000, users=800, items=200, seed=6)
-    made = simulate(world)
-    log = read_events(made.events, signals=["long_view"])
-    found = evaluate(log, SETTINGS)
-    assert found.baselines["base_rate"]["normalized_entropy_gain"].low > 0
-    assert found.baselines["item_rate"]["normalized_entropy_gain"].low > 0
-    inside = made.events["timestamp"] >= log.as_of - timedelta(days=3)
-    truth = made.truth_exposures.filter(inside)["p_like_before"].cast(pl.Float64).to_numpy()
-    true_loss = log_losses(found.losses["liked"].to_numpy(), truth).mean()
-    assert true_loss < found.metrics["log_loss"].value < found.baselines["base_rate"]["log_loss"].value
-    assert found.metrics["bias"].low < 0 < found.metrics["bias"].high
+@pytest.fixture(scope="module")
+def against_truth() -> list[tuple[Evaluation, NDArray[np.float64]]]:
+    """Three worlds, evaluated, beside the true probabilities of their test rows."""
+    found = []
+    for seed in (1, 2, 3):
+        made = simulate(World.preset("small", exposures=40_000, users=600, items=150, seed=seed))
+        scored = evaluate(read_events(made.events, signals=["long_view"]), SETTINGS)
+        found.append((scored, made.truth_exposures["p_like_before"].to_numpy()[-len(scored.losses) :]))
+    return found
+
+
+def test_it_beats_its_baselines_but_not_the_truth(
+    against_truth: list[tuple[Evaluation, NDArray[np.float64]]],
+) -> None:
+    for found, truth in against_truth:
+        assert found.baselines["base_rate"]["normalized_entropy_gain"].low > 0
+        assert found.baselines["item_rate"]["normalized_entropy_gain"].low > 0
+        assert log_losses(found.losses["liked"].to_numpy(), truth).mean() < found.metrics["log_loss"].value
+
+
+def test_probabilities_are_right_on_average(
+    against_truth: list[tuple[Evaluation, NDArray[np.float64]]],
+) -> None:
+    # A head that takes the growth of counts and scores for a trait is off by .05 to .2 on such young logs.
+    biases = [found.losses["will_like"].to_numpy().sum() / truth.sum() - 1 for found, truth in against_truth]
+    assert abs(np.mean(biases)) < 0.08
 
 
 @pytest.mark.parametrize("future", ["deleted", "flipped"])

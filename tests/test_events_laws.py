@@ -54,7 +54,7 @@ def is_good(row: dict[str, Any]) -> bool:
     return known and row["liked"] in (0.0, 1.0) and row["clicks"] in (None, 0.0, 1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows=LOGS, settle=st.integers(0, 4))
 def test_rows_are_conserved(rows: list[dict[str, Any]], settle: int) -> None:
     as_of = NOON + timedelta(seconds=6)
@@ -69,7 +69,7 @@ def test_rows_are_conserved(rows: list[dict[str, Any]], settle: int) -> None:
     assert counts.unsettled == sum(at >= 6 - settle for _, _, at in keys)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=LOGS, data=st.data())
 def test_the_order_of_rows_means_nothing(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     """But for which of two duplicates is kept."""
@@ -80,7 +80,7 @@ def test_the_order_of_rows_means_nothing(rows: list[dict[str, Any]], data: st.Da
     assert first.counts == again.counts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=LOGS)
 def test_the_names_of_users_and_items_mean_nothing(rows: list[dict[str, Any]]) -> None:
     frame = frame_of(rows)
@@ -97,7 +97,7 @@ def test_the_names_of_users_and_items_mean_nothing(rows: list[dict[str, Any]]) -
     assert again.counts == first.counts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=LOGS, after=st.integers(1, 5))
 def test_deleting_the_future_changes_nothing(rows: list[dict[str, Any]], after: int) -> None:
     as_of = NOON + timedelta(seconds=after)
@@ -109,7 +109,7 @@ def test_deleting_the_future_changes_nothing(rows: list[dict[str, Any]], after: 
     assert (cut.counts, cut.as_of) == (whole.counts, whole.as_of)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=LOGS)
 def test_csv_and_parquet_agree(rows: list[dict[str, Any]]) -> None:
     frame = frame_of(rows)
@@ -122,7 +122,7 @@ def test_csv_and_parquet_agree(rows: list[dict[str, Any]]) -> None:
     assert csv.refused.select("row", "reasons").equals(parquet.refused.select("row", "reasons"))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=LOGS)
 def test_reading_twice_the_log_changes_only_the_duplicates(rows: list[dict[str, Any]]) -> None:
     once, frame = read_events(frame_of(rows), **OPTIONS), frame_of(rows)

@@ -210,7 +210,7 @@ def _slowly(events: list[tuple[int, int, int, str]], within: int) -> dict[tuple[
 EVENT = st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(0, 12), st.sampled_from(["VIEW", "LIKE"]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(events=st.lists(EVENT, min_size=1, max_size=25), within=st.integers(0, 6))
 def test_folding_agrees_with_going_through_all_pairs(
     events: list[tuple[int, int, int, str]], within: int

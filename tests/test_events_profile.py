@@ -172,7 +172,7 @@ def test_flags_are_candidates_and_the_rest_is_named(tmp_path: Path) -> None:
     assert columns.history_only == "order_only"
     assert "# not used: always, plays, tags\n" in text
     assert settings.windows.test == timedelta(hours=1)
-    assert read(settings.events).exposures["dwell_seconds"].to_list() == [0.005, 0.009]
+    assert read(settings.events).exposures["dwell_seconds"].to_list() == pytest.approx([0.005, 0.009])
 
 
 def test_an_event_log_is_recognised(tmp_path: Path) -> None:

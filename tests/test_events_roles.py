@@ -204,7 +204,9 @@ def test_as_of_comes_before_the_detection_of_the_unit() -> None:
     far = pl.concat([FRAME, FRAME.with_columns(timestamp=pl.col("timestamp") * 1_000_000_000)])
     with pytest.raises(ConfigError, match="in doubt"):
         read_events(pl.concat([FRAME, FRAME.with_columns(timestamp=pl.col("timestamp") * 1_000)]))
-    assert read_events(far, as_of=NOON).counts.read == 3
+    later = FRAME.with_columns(timestamp=(pl.col("timestamp") + 100) * 1_000)
+    for frame in (far, pl.concat([FRAME, later])):
+        assert read_events(frame, as_of=NOON).counts.read == 3
     early = FRAME.with_columns(timestamp=pl.col("timestamp") * 1000)
     with pytest.raises(DataError, match=r"there are no rows in .* before as_of = 1999-01-01T00:00:00\+00:00"):
         read_events(early, as_of=datetime(1999, 1, 1, tzinfo=UTC))

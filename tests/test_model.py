@@ -24,6 +24,7 @@ from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, InputError, UsageError
 from recsys.events import EventLog, read_events
 from recsys.features import Snapshots
+from recsys.matrix import IdIndex
 from recsys.model import WillLikeModel, fit_model, pairs_of
 from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
 from recsys.split import Window, exposures_in, split_by_time
@@ -366,6 +367,14 @@ class TestBytes:
     def test_model_from_files_needs_to_be_told_what_was_seen(self, model: WillLikeModel) -> None:
         with pytest.raises(UsageError, match="say which pairs to exclude"):
             WillLikeModel.from_files(model.to_files()).recommend()
+
+    def test_how_ids_lie_in_memory_does_not_show(self, model: WillLikeModel) -> None:
+        entities = dict(model.snapshot.entities)
+        for kind, table in entities.items():
+            ids = table.index.ids
+            entities[kind] = replace(table, index=IdIndex(pl.concat([ids[:3], ids[3:]], rechunk=False)))
+        other = replace(model, snapshot=replace(model.snapshot, entities=entities))
+        assert other.to_files() == model.to_files()
 
     @pytest.mark.parametrize(("threads", "blas"), [(2, 2), (0, 1), (3, 2)])
     def test_threads_change_nothing(

@@ -503,10 +503,12 @@ def test_names_that_lead_elsewhere_are_refused(out: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("pointers", "message"),
     [
-        ({"../x": "p"}, "a link is a name in OUT"),
-        ({"runs": "p"}, "a link is a name in OUT"),
-        ({"predictions": "p"}, "a link is a name in OUT"),
-        ({"elsewhere/x": "p"}, "a link is a name in OUT"),
+        ({"../x": "p"}, "a link is NAME"),
+        ({"runs": "p"}, "a link is NAME"),
+        ({"predictions": "p"}, "a link is NAME"),
+        ({"predictions/latest": "p"}, "a link is NAME"),
+        ({"models/a/b": "p"}, "a link is NAME"),
+        ({"elsewhere/x": "p"}, "a link is NAME"),
         ({"x": "../p"}, "must lead to a folder of the run"),
         ({"x": "q"}, "must lead to a folder of the run"),
     ],

@@ -7,7 +7,8 @@
     _times      datetimes, epochs, text    -> instants, before as_of
     _roles      columns and SQL            -> one column a role
     _parse      values as stored           -> canonical types
-    _read       rules, as-of, duplicates   -> EventLog
+    _refuse     rules                      -> accepted rows, refused rows with reasons
+    _read       duplicates, labels, as-of  -> EventLog
     _fold       one row an event           -> one row an exposure
     _profile    EventLog                   -> figures a person can read
     _guess      names and values           -> roles, probably

@@ -8,8 +8,8 @@ import polars as pl
 
 from recsys.config import EventsSettings
 from recsys.events._read import EventLog
-from recsys.events._roles import collect, resolve_roles
-from recsys.events._sources import open_source
+from recsys.events._roles import resolve_roles
+from recsys.events._sources import open_source, reading
 from recsys.schema import CREATOR, FACTORS_ONLY, HISTORY_ONLY, ITEM, LIKED, ROW, TIME, USER
 
 
@@ -43,7 +43,8 @@ def measure(settings: EventsSettings) -> LogSize:
     source = open_source(settings.path)
     rows = resolve_roles(source, settings).rows
     counts = rows.select(pl.col(ROW).len(), users=pl.col(USER).n_unique(), items=pl.col(ITEM).n_unique())
-    return LogSize(*collect(counts, source).row(0))
+    with reading(source.name):
+        return LogSize(*counts.collect().row(0))
 
 
 def profile(log: EventLog) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from recsys.config import EventsSettings, build_settings
 from recsys.errors import ConfigError, DataError
 from recsys.events import _guess as guess
 from recsys.events._parse import parse_columns
-from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, collect, resolve_roles
-from recsys.events._sources import Source, open_source
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, resolve_roles
+from recsys.events._sources import Source, open_source, reading
 from recsys.events._times import unit_of
 from recsys.schema import EARLIEST, HISTORY_ONLY, LATEST, TIME
 
@@ -52,7 +52,12 @@ def propose_config(path: str | os.PathLike[str], folder: str | os.PathLike[str] 
 
     """
     source = open_source(path)
-    if collect(source.rows.head(1), source).is_empty():
+    with reading(source.name):
+        return _propose(source, _relative(path, folder))
+
+
+def _propose(source: Source, path: str) -> str:
+    if source.rows.head(1).collect().is_empty():
         raise DataError(f"{source.name!r} has no rows: there is nothing to propose a configuration from")
     columns = guess.look_at(source)
     roles = guess.roles_of(columns)
@@ -66,7 +71,7 @@ def propose_config(path: str | os.PathLike[str], folder: str | os.PathLike[str] 
             "# read every line, then try `recsys check`.",
             "",
             "[events]",
-            _line("path", _relative(path, folder), "relative to this file"),
+            _line("path", path, "relative to this file"),
             *_layout_lines(types),
             *unit_lines,
             *_behaviour_lines(columns, roles, types),
@@ -103,7 +108,7 @@ def _unit(source: Source, roles: dict[str, str]) -> tuple[str | None, list[str]]
 
 def _common_types(source: Source, column: str) -> list[str]:
     counts = source.rows.group_by(pl.col(column).cast(pl.String).alias("type")).len().drop_nulls()
-    found = collect(counts.sort("len", "type", descending=[True, False]).head(_TYPES_NAMED), source)
+    found = counts.sort("len", "type", descending=[True, False]).head(_TYPES_NAMED).collect()
     return found["type"].to_list()
 
 
@@ -176,9 +181,8 @@ def _first_and_last(settings: EventsSettings, source: Source) -> tuple[datetime 
         rows = rows.filter(~pl.col(HISTORY_ONLY))
     time = pl.col(TIME)
     plausible = rows.filter(time.is_between(EARLIEST, LATEST))
-    first, last = collect(plausible.select(time.min().alias("first"), time.max().alias("last")), source).row(
-        0
-    )
+    ends = plausible.select(time.min().alias("first"), time.max().alias("last"))
+    first, last = ends.collect().row(0)
     return first, last
 
 

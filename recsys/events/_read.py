@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import dataframely as dy
 import polars as pl
 
 from recsys.config import EventsSettings, build_settings
-from recsys.errors import ConfigError, DataError, RefusedRowsError, UsageError
+from recsys.errors import ConfigError, DataError, UsageError
 from recsys.events._fold import first_of_each, fold_events
 from recsys.events._parse import parse_columns, parse_text_ids
-from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles, collect, resolve_roles
-from recsys.events._sources import Source, open_source
+from recsys.events._refuse import apply_rules, check_share, count_reasons, describe_refused
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles, resolve_roles
+from recsys.events._sources import open_source, reading
 from recsys.schema import (
     FACTORS_ONLY,
     HISTORY_ONLY,
     ITEM,
     LIKED,
-    REASONS,
     ROW,
     TIME,
     USER,
-    candidate_schema,
 )
 
 _KEY = (USER, ITEM, TIME, EVENT_TYPE)
-_WRITABLE = (datetime(1700, 1, 1), datetime(2200, 1, 1))
-_NOT_TEXT = (pl.Object, pl.Binary, pl.Duration)
 
 
 @dataclass(frozen=True)
@@ -174,10 +169,12 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         raise UsageError(f"as_of needs its zone, as in {as_of.isoformat()}Z")
     source = open_source(_chosen(events, settings))
     roles = resolve_roles(source, settings, as_of)
-    parsed = parse_text_ids(collect(parse_columns(roles), source), roles)
-    accepted, broken = _apply_rules(parsed, roles)
-    refused = _describe_refused(source, broken)
-    _check_share(len(parsed), refused, settings.max_refused, f"{source.name!r}{_until(as_of)}")
+    with reading(source.name):
+        parsed = parse_text_ids(parse_columns(roles).collect(), roles)
+        accepted, broken = apply_rules(parsed, roles)
+        refused = describe_refused(source, broken)
+    until = "" if as_of is None else f" before as_of = {as_of.isoformat()}"
+    check_share(len(parsed), refused, settings.max_refused, f"{source.name!r}{until}")
     unique = first_of_each(accepted, [name for name in _KEY if name in accepted.columns])
     as_of = _end_of(unique) if as_of is None else as_of.astimezone(UTC)
     exposures = _label(unique, roles, settings)
@@ -196,7 +193,7 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
             unsettled=len(exposures) - len(settled),
             likes_without_view=_likes_without_view(settled, settings),
             accepted=len(settled),
-            reasons=_count_reasons(refused),
+            reasons=count_reasons(refused),
         ),
         files=tuple(str(file) for file in source.files),
     )
@@ -207,77 +204,6 @@ def _chosen(events: Any, settings: EventsSettings) -> Any:
     if events is None:
         raise ConfigError("events.path is not set: write it into recsys.toml or give --events PATH")
     return events
-
-
-def _apply_rules(parsed: pl.DataFrame, roles: Roles) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split into accepted rows, and (row, reasons) of the others."""
-    numbers = [name for name in roles.numbers if name in parsed.columns]
-    schema = candidate_schema(numbers, LIKED in parsed.columns)
-    if EVENT_TYPE in parsed.columns:
-        present = dy.rule()(lambda _: pl.col(EVENT_TYPE).is_not_null())
-        schema = type("Events", (schema,), {EVENT_TYPE: dy.Any(), "event_type_missing": present})
-    _, failure = schema.filter(parsed.select(schema.column_names()))
-    rules = list(failure.counts())
-    if not rules:
-        return parsed, pl.DataFrame(schema={ROW: parsed.schema[ROW], REASONS: pl.String})
-    reasons = [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules]
-    broken = failure.details().select(
-        ROW, pl.concat_str(reasons, separator=", ", ignore_nulls=True).alias(REASONS)
-    )
-    return parsed.join(broken, on=ROW, how="anti", maintain_order="left"), broken
-
-
-def _count_reasons(refused: pl.DataFrame) -> dict[str, int]:
-    reasons = refused[REASONS].str.split(", ").explode().drop_nulls().value_counts().sort(REASONS)
-    return dict(zip(reasons[REASONS], reasons["count"], strict=True))
-
-
-def _describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
-    """Read the refused rows again, as they were written."""
-    row, reasons = source.private(ROW), source.private(REASONS)
-    wanted = broken.lazy().rename({ROW: row, REASONS: reasons})
-    rows = source.rows.with_row_index(row) if len(broken) else source.rows.head(0).with_row_index(row)
-    texts = [
-        _as_written(name, kind).alias(_apart(name, source.types) if name in (ROW, REASONS) else name)
-        for name, kind in source.types.items()
-        if not kind.is_nested() and kind not in _NOT_TEXT
-    ]
-    again = rows.join(wanted, on=row, how="inner", maintain_order="left")
-    return collect(again.select(pl.col(row).alias(ROW), pl.col(reasons).alias(REASONS), *texts), source)
-
-
-def _apart(name: str, taken: Container[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
-
-
-def _as_written(name: str, kind: pl.DataType) -> pl.Expr:
-    raw = pl.col(name)
-    if kind != pl.Date and kind != pl.Datetime:
-        return raw.cast(pl.String)
-    # Polars panics when it writes a year of more than a few digits.
-    low, high = (pl.lit(bound).cast(kind) for bound in _WRITABLE)
-    writable = pl.when(raw.is_between(low, high)).then(raw.clip(low, high).cast(pl.String))
-    return writable.otherwise(raw.to_physical().cast(pl.String))
-
-
-def _until(as_of: datetime | None) -> str:
-    return "" if as_of is None else f" before as_of = {as_of.isoformat()}"
-
-
-def _check_share(read: int, refused: pl.DataFrame, max_refused: float, what: str) -> None:
-    if read == 0:
-        raise DataError(f"there are no rows in {what}: check the log, its time column and as_of")
-    if len(refused) <= max_refused * read and len(refused) < read:
-        return
-    reason, count = max(_count_reasons(refused).items(), key=lambda item: item[1])
-    share = f"above events.max_refused = {max_refused:g}" if len(refused) < read else "nothing is left"
-    raise RefusedRowsError(
-        f"{len(refused):,} of {read:,} rows of {what} are refused, {share}; most often {reason} "
-        f"({count:,}): see `recsys check --output DIR`",
-        refused,
-    )
 
 
 def _end_of(rows: pl.DataFrame) -> datetime:

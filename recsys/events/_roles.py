@@ -12,7 +12,7 @@ import polars as pl
 
 from recsys.config import EventsSettings
 from recsys.errors import ConfigError, nearest
-from recsys.events._sources import Source, first_line, unreadable
+from recsys.events._sources import Source, first_line, reading
 from recsys.events._text import as_it_looks
 from recsys.events._times import rows_before
 from recsys.schema import (
@@ -90,6 +90,8 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     ------
     ConfigError
         When a declared column is not there (the nearest is named), or an expression is not SQL.
+    InputError
+        When the source cannot be read after all.
 
     """
     wanted = _role_texts(source, settings)
@@ -101,7 +103,8 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     if DWELL in wanted:
         signals[DWELL] = wanted[DWELL]
     expressions = {role: _expression(text, role, source, from_events) for role, text in wanted.items()}
-    rows = _select_before(source, expressions, settings, as_of)
+    with reading(source.name):
+        rows = _select_before(source, expressions, settings, as_of)
     texts = frozenset(role for role, text in wanted.items() if text in source.texts)
     return Roles(rows, texts, tuple(signals), tuple(outcomes))
 
@@ -188,7 +191,7 @@ def _select_before(
     roots = _roots(expressions.values())
     rows = source.rows.select(sorted(roots)).with_row_index(row)
     if roots & source.texts:
-        rows = collect(rows, source).lazy()
+        rows = rows.collect().lazy()
     rows = _add_columns(rows, {TIME: expressions[TIME]}, source)
     rows = rows_before(rows, time, settings.time_unit, as_of)
     others = {role: expression for role, expression in expressions.items() if role != TIME}
@@ -235,11 +238,3 @@ def _check_gives_rows(expression: pl.Expr, role: str, schema: pl.Schema) -> None
         raise ConfigError(
             f"the expression for {role!r} gives one value for the whole log: write one over a row's columns"
         )
-
-
-def collect(rows: pl.LazyFrame, source: Source) -> pl.DataFrame:
-    """Read the rows, or say in one line why not."""
-    try:
-        return rows.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(source.name, error) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,24 +87,22 @@ def open_source(events: Any) -> Source:
     except RecsysError:
         raise
     except (pl.exceptions.PolarsError, ValueError, TypeError, NotImplementedError) as error:
-        raise unreadable(_IN_MEMORY, error) from None
+        raise _unreadable(_IN_MEMORY, error) from None
 
 
 def _open_files(pattern: str) -> Source:
-    try:
+    with reading(pattern):
         files, root = _files_of(pattern)
         kind = _format_of(files[0])
-        strange = [file for file in files if _format_of(file) != kind]
+        strange = next((file for file in files if _format_of(file) != kind), None)
         if strange:
             raise InputError(
-                f"{pattern!r} mixes formats, {files[0].name!r} and {strange[0].name!r}: give files of one format"
+                f"{pattern!r} mixes formats, {files[0].name!r} and {strange.name!r}: give files of one format"
             )
-        empty = [file for file in files if kind != "parquet" and file.stat().st_size == 0]
+        empty = next((file for file in files if kind != "parquet" and file.stat().st_size == 0), None)
         if empty:
-            raise DataError(f"{str(empty[0])!r} is empty: a log has at least a header and a row")
+            raise DataError(f"{str(empty)!r} is empty: a log has at least a header and a row")
         return _scan_with_folders(kind, files, root, pattern)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(pattern, error) from None
 
 
 def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, name: str) -> Source:
@@ -130,7 +130,7 @@ def _scan(kind: str, files: tuple[Path, ...], path: str | None = None) -> pl.Laz
         # The whole log is looked at: a field may turn up, or turn out to have decimals, on any line.
         return pl.scan_ndjson(paths, infer_schema_length=None, include_file_paths=path)
     # Strings, so that what cannot be read is told from what is missing, and 007 is not 7.
-    return pl.scan_csv(paths, infer_schema=False, null_values="", glob=False, include_file_paths=path)
+    return pl.scan_csv(paths, infer_schema=False, glob=False, include_file_paths=path)
 
 
 def _folder_values(files: tuple[Path, ...], root: Path | None) -> dict[str, list[str | None]]:
@@ -188,8 +188,27 @@ def _format_of(path: Path) -> str:
     raise InputError(f"{path.name!r} has no known format: its name must end in one of {', '.join(_SUFFIXES)}")
 
 
-def unreadable(name: str, error: Exception) -> InputError:
-    """Say in one line that an input could not be read."""
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Say in one line why an input could not be read.
+
+    Parameters
+    ----------
+    name : str
+        Of the input.
+
+    Raises
+    ------
+    InputError
+
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
     return InputError(f"{name!r} cannot be read: {first_line(error)}")
 
 
@@ -223,10 +242,8 @@ def read_table(path: str | os.PathLike[str], what: str) -> pl.DataFrame:
 
     """
     source = open_source(path)
-    try:
+    with reading(source.name):
         frame = source.rows.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(str(path), error) from None
     if frame.is_empty():
         raise UsageError(f"{what} {str(path)!r} has no rows: give a file with at least one")
     return frame.with_columns(_typed(frame[name]) for name in source.texts)

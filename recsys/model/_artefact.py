@@ -156,7 +156,8 @@ def _read_head(head: dict[str, Any], calibrator: dict[str, Any]) -> ProbabilityH
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
+    # Row groups follow chunks, and those depend on how the frame came about.
+    frame.rechunk().write_parquet(buffer, compression="zstd", statistics=True)
     return buffer.getvalue()
 
 

@@ -2,7 +2,8 @@
 
 A logistic head over dot products is itself a factorisation: the log-odds of (u, i) are the inner product
 of u's weighted factors and 1 with i's factors and what the head makes of i, plus what it makes of u, which
-is the same for all of u's items. The calibrator keeps the order. So the best items of every user by probability need no candidates.
+is the same for all of u's items. The calibrator keeps the order. So the best items of every user by
+probability need no candidates.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int3
     """
     weights = dict(zip(head.names, head.weights, strict=True))
     dots = [
-        (factors, weights[f"dot:{name}"])
+        (factors, weights[f"dot:{name}"] / factors.typical_score)
         for name, factors in snapshot.factors.items()
         if f"dot:{name}" in weights
     ]

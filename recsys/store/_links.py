@@ -17,6 +17,7 @@ RUNS = "runs"
 MODELS = "models"
 PREDICTIONS = "predictions"
 CURRENT = "current"
+AS_OF = "as_of="
 _STAGED = ".recsys-link"
 _RUN_ID = re.compile(r"\d{6,}", re.ASCII)
 _TRASH = ".deleted-"
@@ -67,21 +68,25 @@ def model_links(out: Path) -> list[Path]:
     return sorted(ages, key=lambda path: (-ages[path], path.name))
 
 
-def check_pointers(pointers: Mapping[str, Any], folder: Path) -> str | None:
+def check_pointers(pointers: Any, folder: Path) -> str | None:
     """Say what is wrong with a mapping of link to folder, if anything."""
+    if not isinstance(pointers, Mapping):
+        return f"pointers map links to folders, got {type(pointers).__name__}"
     for link, target in pointers.items():
         if not _is_link_name(link):
-            return f"a link is a name in OUT, OUT/{MODELS} or OUT/{PREDICTIONS}, got {link!r}"
+            return f"a link is NAME, {MODELS}/VERSION or {PREDICTIONS}/{AS_OF}DATE, got {link!r}"
         if not isinstance(target, str) or not is_safe_name(target) or not (folder / target).is_dir():
             return f"{link} must lead to a folder of the run, got {target!r}"
     return None
 
 
 def _is_link_name(link: str) -> bool:
-    *above, name = link.split("/")
-    if above:
-        return is_safe_name(link) and above in ([MODELS], [PREDICTIONS])
-    return is_safe_name(name) and name not in (RUNS, MODELS, PREDICTIONS)
+    if "/" not in link:
+        return is_safe_name(link) and link not in (RUNS, MODELS, PREDICTIONS)
+    place, _, name = link.partition("/")
+    # Polars chokes on a name in predictions/ that is no day.
+    allowed = place == MODELS or (place == PREDICTIONS and name.startswith(AS_OF))
+    return allowed and "/" not in name and is_safe_name(name)
 
 
 def check_places(out: Path, links: Iterable[str]) -> None:
@@ -96,9 +101,9 @@ def check_places(out: Path, links: Iterable[str]) -> None:
 
 def flip_links(out: Path, folder: Path) -> None:
     """Point every link of a committed run at it, in order; again and again does no harm."""
-    pointers = read_manifest(folder).get("pointers")
-    wrong = check_pointers(pointers, folder) if isinstance(pointers, dict) else "it has no pointers"
-    if wrong or not isinstance(pointers, dict):
+    pointers: Any = read_manifest(folder).get("pointers")
+    wrong = check_pointers(pointers, folder)
+    if wrong:
         raise InputError(f"{folder / MANIFEST} is damaged, {wrong}: remove {folder} to go on without it")
     check_places(out, pointers)
     for link, target in pointers.items():

@@ -32,7 +32,6 @@ from recsys.store._manifest import (
     verify_files,
 )
 
-_AS_OF = "as_of="
 _SHOWN = 10
 _DESCRIBED = ("run_id", "command", "as_of", "windows", "rows", "metrics", "settings", "versions")
 _COLUMNS = {"model_version": pl.String, "run_id": pl.String, "as_of": pl.String, "current": pl.Boolean}
@@ -204,12 +203,12 @@ def read_predictions(out: str | os.PathLike[str], date: dt.date | str | None = N
         )
         if wanted not in days:
             raise InputError(f"{out} has no predictions for {wanted!r}: {_choice(days, 'recsys predict')}")
-        return _read_day(_resolve(out, out / PREDICTIONS / f"{_AS_OF}{wanted}"))
+        return _read_day(_resolve(out, out / PREDICTIONS / f"{AS_OF}{wanted}"))
 
 
 def _days(out: Path) -> list[str]:
-    links = (out / PREDICTIONS).glob(f"{_AS_OF}*")
-    return sorted(link.name.removeprefix(_AS_OF) for link in links if link.is_symlink())
+    links = (out / PREDICTIONS).glob(f"{AS_OF}*")
+    return sorted(link.name.removeprefix(AS_OF) for link in links if link.is_symlink())
 
 
 def _newest(out: Path, days: list[str]) -> str:
