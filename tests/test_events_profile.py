@@ -176,7 +176,9 @@ def test_flags_are_candidates_and_the_rest_is_named(tmp_path: Path) -> None:
 
 
 def test_an_event_log_is_recognised(tmp_path: Path) -> None:
-    kinds = ["VIEW"] * 5 + ["LIKE"] * 2 + ["COMMENT CREATED", "VIEW ALL", "UNLIKE"]
+    kinds = (
+        ["VIEW"] * 5 + ["LIKE"] * 2 + ["COMMENT CREATED", "VIEW ALL", "UNLIKE", "отзыв", "Отзыв", "filter"]
+    )
     times = [NOON + timedelta(minutes=minute) for minute in range(len(kinds))]
     frame = pl.DataFrame({"personId": 1, "contentId": 2, "timestamp": times, "eventType": kinds})
     _, settings = proposed(frame, tmp_path)
@@ -186,8 +188,10 @@ def test_an_event_log_is_recognised(tmp_path: Path) -> None:
         "like": ("LIKE",),
         "comment_created": ("COMMENT CREATED",),
         "unlike": ("UNLIKE",),
+        "event_filter": ("filter",),
+        "отзыв": ("Отзыв", "отзыв"),
     }
-    assert settings.events.outcomes == ("comment_created", "unlike")
+    assert settings.events.outcomes == ("comment_created", "unlike", "event_filter", "отзыв")
     assert read(settings.events).exposures["liked"].sum() == 1
 
 
@@ -234,7 +238,9 @@ def test_nothing_is_proposed_for_nothing(tmp_path: Path) -> None:
 
 
 def test_odd_names_are_quoted(tmp_path: Path) -> None:
-    frame = _small(**{'my "rating"': [1, 2], "rating": [1.0, 5.0], "is\\open": [0, 1], "ü click": [1, 0]})
+    frame = _small(
+        **{'my "rating"': [1, 2], "rating": [1.0, 5.0], "is\\open": [0, 1], "row": [0, 1], "ü click": [1, 0]}
+    )
     _, settings = proposed(frame, tmp_path)
     assert settings.events.signals == ("is\\open", "ü click")
     assert read(settings.events).signals == ("is\\open", "ü click")

@@ -171,6 +171,15 @@ def test_numbers_after_the_ten_thousandth_row_count_too(tmp_path: Path) -> None:
     assert log["liked"].tail(2).to_list() == [False, True]
 
 
+def test_a_stray_text_in_an_expression_is_unknown(tmp_path: Path) -> None:
+    frame = ROWS.with_columns(rating=pl.Series(["5", "3.5", "n/a", "4.0", None]))
+    log = read_events(
+        _csv(frame, tmp_path), like="rating >= 4", outcomes=["rating / 2 AS half"], max_refused=0.5
+    )
+    assert log.exposures["liked"].to_list() == [True, False, True]
+    assert log.refused.select("row", "reasons").rows() == [(2, "liked_missing"), (4, "liked_missing")]
+
+
 def test_ndjson_fields_may_turn_up_late(tmp_path: Path) -> None:
     head = '{"user_id": 1, "item_id": 1, "timestamp": 1700000000, "liked": 1, "clicks": 1}\n'
     tail = '{"user_id": 1, "item_id": 2, "timestamp": 1700000001.5, "liked": 0, "clicks": 2.5, "swipes": 1}\n'

@@ -107,6 +107,20 @@ class TestScores:
         assert factors.scores(nobody, nobody).tolist() == [0.0, 0.0]
         assert factors.is_warm(nobody, nobody).tolist() == [False, False]
 
+    def test_typical_score_is_the_root_mean_square_over_warm_pairs(self) -> None:
+        factors = draw(3, 9, 7, whole=False)
+        factors.user_factors[[2, 5]], factors.item_factors[0] = 0, 0
+        scores = [
+            float(u @ i) for u in factors.user_factors for i in factors.item_factors if u.any() and i.any()
+        ]
+        assert factors.typical_score == pytest.approx(np.sqrt(np.mean(np.square(scores))), rel=1e-5)
+
+    @pytest.mark.parametrize(
+        "factors", [draw(0, 0, 3), Factors(*(np.zeros((2, 2), np.float32) for _ in "ui"))]
+    )
+    def test_where_nothing_was_observed_the_unit_is_one(self, factors: Factors) -> None:
+        assert factors.typical_score == 1.0
+
     def test_warm_means_that_both_sides_were_observed(self) -> None:
         factors = Factors(np.array([[0, 0], [0, 1]], np.float32), np.array([[2, 0], [0, 0]], np.float32))
         pairs = [(u, i) for u in (-1, 0, 1) for i in (-1, 0, 1)]

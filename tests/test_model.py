@@ -173,6 +173,20 @@ class TestRecommend:
             found = other.recommend(ids[0], n, items=pl.DataFrame({"item_id": ids[1]}))
             assert found.equals(brute_force(other, cross(*ids), seen, n))
 
+    @pytest.mark.parametrize("tiny", [1e-5, -1e-5])
+    def test_rounding_in_the_search_loses_no_item(self, model: WillLikeModel, tiny: float) -> None:
+        # Items of one category are all but tied: float32 cannot tell them apart.
+        weights = {"category:rate:liked": 1e3, "item_id:ln_exposures": tiny}
+        values = np.array([weights.get(name, 0.0) for name in model.snapshot.names])
+        head = ProbabilityHead(LogisticHead(model.snapshot.names, values, 0.0), BetaCalibrator(1, 1, 0))
+        other, links = replace(model, head=head), model.snapshot.links["category"][:-1]
+        items = model.snapshot.entities["item_id"].index.ids.filter(pl.Series(links == links[0]))[:9]
+        found = other.recommend(
+            [10], 1, items=pl.DataFrame({"item_id": items}), exclude=pairs_of(other.shown, "none")
+        )
+        pairs = cross(pl.Series([10]), items)
+        assert found.equals(brute_force(other, pairs, pairs.clear(), 1))
+
     def test_many_new_things_are_tied_and_come_in_order(self, model: WillLikeModel) -> None:
         catalogue = pl.DataFrame({"item_id": np.arange(90_000, 95_000)})
         found = model.recommend([-1, 10, 13], 50, items=catalogue.sample(fraction=1, shuffle=True, seed=1))
@@ -369,12 +383,15 @@ class TestBytes:
             WillLikeModel.from_files(model.to_files()).recommend()
 
     def test_how_ids_lie_in_memory_does_not_show(self, model: WillLikeModel) -> None:
-        entities = dict(model.snapshot.entities)
-        for kind, table in entities.items():
-            ids = table.index.ids
-            entities[kind] = replace(table, index=IdIndex(pl.concat([ids[:3], ids[3:]], rechunk=False)))
-        other = replace(model, snapshot=replace(model.snapshot, entities=entities))
-        assert other.to_files() == model.to_files()
+        ids, table = pl.Series(np.arange(300_000)), model.snapshot.entities["user_id"]
+        values = np.zeros((300_001, len(table.names)))
+        found = set()
+        for chunks in ([ids], [ids[:9], ids[9:]]):
+            index = IdIndex(pl.concat(chunks, rechunk=False))
+            entities = model.snapshot.entities | {"user_id": replace(table, index=index, values=values)}
+            other = replace(model, snapshot=replace(model.snapshot, entities=entities))
+            found.add(other.to_files()["users.parquet"])
+        assert len(found) == 1
 
     @pytest.mark.parametrize(("threads", "blas"), [(2, 2), (0, 1), (3, 2)])
     def test_threads_change_nothing(

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import ConfigError
+from recsys.events._roles import LIKE, VIEW, is_taken
 from recsys.events._sources import Source
 from recsys.events._text import as_it_looks
 from recsys.events._times import TEXT
@@ -220,7 +221,8 @@ def outcomes_of(flags: Sequence[str]) -> list[str]:
     list of str
 
     """
-    return [name for name in flags if not any(word in _plain(name) for word in _NOT_BEHAVIOUR)]
+    free = [name for name in flags if not is_taken(name)]
+    return [name for name in free if not any(word in _plain(name) for word in _NOT_BEHAVIOUR)]
 
 
 def sort_event_types(types: Sequence[str]) -> dict[str, list[str]]:
@@ -240,7 +242,9 @@ def sort_event_types(types: Sequence[str]) -> dict[str, list[str]]:
     views = [text for text in types if re.search("impress|view|show|expos", _plain(text))] or list(types[:1])
     rest = [text for text in types if text not in views]
     likes = [text for text in rest if re.search("^(?!un|dis).*(like|heart|thumb|upvote|fav)", _plain(text))]
-    others = {re.sub(r"\W+", "_", text.lower()): [text] for text in rest if text not in likes}
-    return {"view": views, "like": likes} | {
-        (f"event_{name}" if name in ("view", "like") else name): named for name, named in others.items()
-    }
+    sorted_types = {VIEW: views, LIKE: likes}
+    for text in rest:
+        name = re.sub(r"\W+", "_", text.lower())
+        if text not in likes:
+            sorted_types.setdefault(f"event_{name}" if is_taken(name) else name, []).append(text)
+    return sorted_types

@@ -71,7 +71,7 @@ def _propose(source: Source, path: str) -> str:
             "# read every line, then try `recsys check`.",
             "",
             "[events]",
-            _line("path", path, "relative to this file"),
+            _line("path", path, "a relative path starts at this file"),
             *_layout_lines(types),
             *unit_lines,
             *_behaviour_lines(columns, roles, types),
@@ -82,7 +82,7 @@ def _propose(source: Source, path: str) -> str:
             *_window_lines(_settings(roles, unit), source),
             "",
             "[output]",
-            _line("path", "out", "relative to this file"),
+            _line("path", "out", "where models and predictions go"),
             _line("top_n", 20, "items recommended to each user"),
             "",
         ]
@@ -90,7 +90,12 @@ def _propose(source: Source, path: str) -> str:
 
 
 def _line(key: str, value: Any, comment: str) -> str:
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}".ljust(_COMMENT_AT) + f" # {comment}"
+    return f"{key} = {_toml(value)}".ljust(_COMMENT_AT) + f" # {comment}"
+
+
+def _toml(value: Any) -> str:
+    """Write strings, numbers and lists, which TOML writes as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _relative(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
@@ -115,7 +120,7 @@ def _common_types(source: Source, column: str) -> list[str]:
 def _layout_lines(types: dict[str, list[str]]) -> list[str]:
     if not types:
         return [_line("layout", "exposures", "one row is one item shown to one user")]
-    listed = ", ".join(f"{name} = {json.dumps(named, ensure_ascii=False)}" for name, named in types.items())
+    listed = ", ".join(f"{_toml(name)} = {_toml(named)}" for name, named in types.items())
     lines = [
         _line("layout", "event_log", "one row is one event; its type says what happened"),
         f"event_types = {{ {listed} }}",
@@ -133,8 +138,8 @@ def _behaviour_lines(columns: guess.Columns, roles: dict[str, str], types: dict[
     return [
         "# signals are recorded without a button, one factorisation each; outcomes are what the audit predicts;",
         "# remove from both what was not yet known when the log was written, and what is not behaviour",
-        f"signals = {json.dumps(guess.signals_of(found))}",
-        f"outcomes = {json.dumps(guess.outcomes_of(found))}",
+        f"signals = {_toml(guess.signals_of(found))}",
+        f"outcomes = {_toml(guess.outcomes_of(found))}",
     ]
 
 
@@ -147,7 +152,8 @@ def _column_lines(columns: guess.Columns, roles: dict[str, str]) -> Iterable[str
     used = {
         name for name in columns.types if any(name in re.findall(r"\w+", text) for text in roles.values())
     }
-    unused = [name for name in columns.types if name not in used | set(roles.values()) | set(columns.flags)]
+    known = {*used, *roles.values(), *columns.flags}
+    unused = [name for name in columns.types if name and name not in known]
     if unused:
         yield f"# not used: {', '.join(unused)}"
 

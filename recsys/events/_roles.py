@@ -127,6 +127,21 @@ def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
     return wanted
 
 
+def is_taken(name: str) -> bool:
+    """Tell a name that recsys, or the schema its rules are written in, uses itself.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+
+    """
+    return name in _TAKEN or hasattr(dy.Schema, name)
+
+
 def _declare_numbers(texts: Iterable[str], known: set[str]) -> dict[str, str]:
     """Name each signal or outcome: after its column, its events, or its AS."""
     names = {}
@@ -137,7 +152,7 @@ def _declare_numbers(texts: Iterable[str], known: set[str]) -> dict[str, str]:
             raise ConfigError(f"the signal {text!r} needs a name: write {text + ' AS some_name'!r}")
         name = named.group(1) if named else text
         stem = name.removesuffix(arrived(""))
-        if name in _TAKEN or hasattr(dy.Schema, name) or (stem != name and stem in {*texts, LIKED}):
+        if is_taken(name) or (stem != name and stem in {*texts, LIKED}):
             raise ConfigError(
                 f"{name!r} is a name that recsys uses itself: name the signal otherwise, "
                 f"as in {text + ' AS some_name'!r}"

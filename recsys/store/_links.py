@@ -20,6 +20,7 @@ CURRENT = "current"
 AS_OF = "as_of="
 _STAGED = ".recsys-link"
 _RUN_ID = re.compile(r"\d{6,}", re.ASCII)
+_OUR_LINK = re.compile(r"(?:\.\./)?runs/(\d{6,})/", re.ASCII)
 _TRASH = ".deleted-"
 
 
@@ -53,8 +54,17 @@ def linked_runs(out: Path) -> frozenset[str]:
     """Name the runs that any link leads to, whether or not they still exist."""
     places = (out, out / MODELS, out / PREDICTIONS)
     links = (path for place in places for path in _entries(place) if path.is_symlink())
-    targets = (follow(out, link) for link in links)
-    return frozenset(run_of(out, target).name for target in targets if target)
+    found = (_linked_run(out, link) for link in links)
+    return frozenset(name for name in found if name)
+
+
+def _linked_run(out: Path, link: Path) -> str | None:
+    # One readlink for a link of ours: ten years of days must not cost seconds at every start.
+    ours = _OUR_LINK.match(str(link.readlink()))
+    if ours:
+        return ours[1]
+    target = follow(out, link)
+    return run_of(out, target).name if target else None
 
 
 def model_links(out: Path) -> list[Path]:
@@ -153,7 +163,7 @@ def prune_models(out: Path, keep: int) -> None:
 
 def delete_runs(out: Path, kept: frozenset[str]) -> None:
     """Delete the runs that are committed, ours, and not kept."""
-    for folder in committed_runs(out):
+    for folder in run_folders(out):
         if folder.name not in kept and _is_ours(folder):
             delete_run(folder)
 

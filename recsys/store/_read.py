@@ -13,6 +13,7 @@ import polars as pl
 from recsys.errors import InputError
 from recsys.store._files import input_errors, is_safe_name
 from recsys.store._links import (
+    AS_OF,
     CURRENT,
     MODELS,
     PREDICTIONS,

@@ -178,7 +178,7 @@ class Run:
             before = linked_runs(self.out)
             flip_links(self.out, self.folder)
             prune_models(self.out, self.keep)
-            delete_runs(self.out, self.held | before | linked_runs(self.out) | {self.run_id})
+            delete_runs(self.out, self.held | before | {self.run_id})
 
     def _commit(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
         files = self._publishable_files()
@@ -252,7 +252,7 @@ def _begin(out: Path, keep: int) -> Run:
         for folder in committed_runs(out):
             if (folder / UNFINISHED).exists():
                 flip_links(out, folder)
-        return Run(out, out / RUNS / _next_id(out), keep, held)
+        return Run(out, out / RUNS / _next_id(out, held), keep, held)
 
 
 def _make_folder(run: Run) -> None:
@@ -261,7 +261,7 @@ def _make_folder(run: Run) -> None:
         (run.folder / UNFINISHED).touch()
 
 
-def _next_id(out: Path) -> str:
+def _next_id(out: Path, linked: frozenset[str]) -> str:
     # A link to a run that someone deleted counts too: the new run must not appear behind it half-written.
-    taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in linked_runs(out)}
+    taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in linked}
     return f"{max(taken, default=0) + 1:06d}"
