@@ -34,10 +34,9 @@ from recsys.matrix import (
     one_blas_thread,
     strengths,
 )
-from recsys.schema import CATEGORY, CREATOR, FACTORS_ONLY, ITEM, LIKED, TIME, USER
+from recsys.schema import CATEGORY, CREATOR, EXPOSED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
-EXPOSED = "exposed"
 ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
 LINKS = (CREATOR, CATEGORY)
 
@@ -259,11 +258,16 @@ def take_snapshot(
         if kind in indices
     }
     factors = {
-        name: engine.fit(matrix, settings, seed=settings.seed + order)
+        name: engine.fit(matrix, settings, seed=_spawn_seed(settings.seed, order))
         for order, (name, matrix) in enumerate(signal_matrices(known, places, indices, signals).items())
     }
     skipped = tuple(name for name in log.signals if name not in signals)
     return Snapshot(cut, factors, tables, links, skipped)
+
+
+def _spawn_seed(seed: int, order: int) -> int:
+    # Not seed + order: then the second signal of one seed would start as the first of the next.
+    return int(np.random.SeedSequence([seed, order]).generate_state(1)[0] >> 1)
 
 
 def signal_matrices(

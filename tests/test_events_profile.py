@@ -84,6 +84,16 @@ def test_a_log_of_history_alone_has_a_profile() -> None:
     assert "-" in describe(found)
 
 
+def test_likes_without_a_view_are_counted_apart() -> None:
+    kinds = {"user_id": [1, 2, 3], "item_id": 1, "timestamp": NOON, "event_type": ["VIEW", "VIEW", "LIKE"]}
+    frame = pl.concat(
+        [pl.DataFrame(kinds), pl.DataFrame(kinds).head(1).with_columns(event_type=pl.lit("LIKE"))]
+    )
+    types = {"view": ["VIEW"], "like": ["LIKE"]}
+    found = profile(read_events(frame, layout="event_log", event_types=types))
+    assert (found["users"], found["like_rate"], found["rows"]["likes_without_view"]) == (2, 0.5, 1)
+
+
 def test_measure_counts_all_rows(tmp_path: Path) -> None:
     FRAME.write_parquet(tmp_path / "x.parquet")
     size = measure(Settings().events.model_copy(update={"path": str(tmp_path / "x.parquet")}))
@@ -216,6 +226,7 @@ def test_a_unit_in_doubt_is_left_to_the_reader(tmp_path: Path) -> None:
             "no column looks like the user: .* there are 'who', 'item_id', 'timestamp', 'liked'",
         ),
         ({"item_id": "what"}, "no column looks like the item"),
+        ({"item_id": "old_video_id", "liked": "new_video_id"}, "no column looks like the item"),
         ({"timestamp": "when", "liked": "day"}, None),
     ],
 )

@@ -61,6 +61,7 @@ FRAME = pl.DataFrame(
             "the signal 'rating / 5' needs a name: write 'rating / 5 AS some_name'",
         ),
         ({"signals": ["rating AS liked"]}, "'liked' is a name that recsys uses itself"),
+        ({"signals": ["rating AS exposed"]}, "'exposed' is a name that recsys uses itself"),
         ({"outcomes": ["rating AS row"]}, "'row' is a name that recsys uses itself"),
         ({"signals": ["rating", "rating AS rating_at"]}, "'rating_at' is a name that recsys uses itself"),
         ({"signals": ["rating AS filter"]}, "'filter' is a name that recsys uses itself"),

@@ -65,28 +65,17 @@ def _propose(source: Source, path: str) -> str:
     if EVENT_TYPE in roles:
         types = guess.sort_event_types(_common_types(source, roles[EVENT_TYPE]))
     unit, unit_lines = _unit(source, roles)
-    return "\n".join(
-        [
-            f"# Proposed by `recsys init` from the columns of {source.name}:",
-            "# read every line, then try `recsys check`.",
-            "",
-            "[events]",
-            _line("path", path, "a relative path starts at this file"),
-            *_layout_lines(types),
-            *unit_lines,
-            *_behaviour_lines(columns, roles, types),
-            "",
-            "[events.columns]",
-            *_column_lines(columns, roles),
-            "",
-            *_window_lines(_settings(roles, unit), source),
-            "",
-            "[output]",
-            _line("path", "out", "where models and predictions go"),
-            _line("top_n", 20, "items recommended to each user"),
-            "",
-        ]
-    )
+    sections = [
+        [f"# Proposed by `recsys init` from the columns of {source.name}:"],
+        ["# read every line, then try `recsys check`.", "", "[events]"],
+        [_line("path", path, "a relative path starts at this file"), *_layout_lines(types), *unit_lines],
+        [*_behaviour_lines(columns, roles, types), ""],
+        ["[events.columns]", *_column_lines(columns, roles), ""],
+        [*_window_lines(_settings(roles, unit), source), ""],
+        ["[output]", _line("path", "out", "where models and predictions go")],
+        [_line("top_n", 20, "items recommended to each user"), ""],
+    ]
+    return "\n".join(line for section in sections for line in section)
 
 
 def _line(key: str, value: Any, comment: str) -> str:

@@ -186,16 +186,28 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         signals=roles.signals,
         outcomes=roles.outcomes,
         positives_only=_positives_only(settled, source.name),
-        counts=ReadCounts(
-            read=len(parsed),
-            refused=len(refused),
-            duplicates=len(accepted) - len(unique) + _views_twice(unique, exposures, settings),
-            unsettled=len(exposures) - len(settled),
-            likes_without_view=_likes_without_view(settled, settings),
-            accepted=len(settled),
-            reasons=count_reasons(refused),
-        ),
+        counts=_count(parsed, refused, accepted, unique, exposures, settled, settings),
         files=tuple(str(file) for file in source.files),
+    )
+
+
+def _count(
+    parsed: pl.DataFrame,
+    refused: pl.DataFrame,
+    accepted: pl.DataFrame,
+    unique: pl.DataFrame,
+    exposures: pl.DataFrame,
+    settled: pl.DataFrame,
+    settings: EventsSettings,
+) -> ReadCounts:
+    return ReadCounts(
+        read=len(parsed),
+        refused=len(refused),
+        duplicates=len(accepted) - len(unique) + _views_twice(unique, exposures, settings),
+        unsettled=len(exposures) - len(settled),
+        likes_without_view=_likes_without_view(settled, settings),
+        accepted=len(settled),
+        reasons=count_reasons(refused),
     )
 
 

@@ -19,6 +19,7 @@ from recsys.schema import (
     CATEGORY,
     CREATOR,
     DWELL,
+    EXPOSED,
     HISTORY_ONLY,
     ITEM,
     LIKED,
@@ -39,7 +40,7 @@ _OPTIONAL = {
     CATEGORY: "category",
     HISTORY_ONLY: "history_only",
 }
-_TAKEN = {*ROLES, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}
+_TAKEN = {*ROLES, EXPOSED, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}
 _PLAIN_NAME = re.compile(r"\w+")
 _NAMED = re.compile(r'\bas\s+"?(\w+)"?\s*$', re.IGNORECASE)
 _WINDOW = re.compile(r"\bover\s*\(", re.IGNORECASE)
