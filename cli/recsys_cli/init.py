@@ -20,5 +20,5 @@ def init(
 
     if output.exists() and not overwrite:
         raise OutputError(f"{str(output)!r} is there already: give --overwrite, or another --output")
-    store.write_file(output, propose_config(events).encode())
+    store.write_file(output, propose_config(events, output.parent).encode())
     typer.echo(f"wrote {output}: read it, then `recsys check -c {output}`")
