@@ -111,7 +111,7 @@ def bootstrap_sums(sums: npt.ArrayLike, draws: int, seed: int) -> FloatArray:
     ``T_bk = sum_u w_bu s_uk``, ``w_bu ~ Poisson(1)`` independent: the multinomial bootstrap over users
     without its fixed total. Same seed and same number of users: the same weights, also in
     `bootstrap_auc`. The product is added up in a fixed order, without BLAS, so that the bits do not
-    depend on threads; drawing the weights takes longer.
+    depend on threads.
 
     References
     ----------
@@ -132,9 +132,22 @@ def _poisson_weights(users: int, draws: int, seed: int) -> Iterator[IntArray]:
     if draws < 1:
         raise UsageError(f"draws must be at least 1, got {draws}")
     rng = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS_AT_ONCE // users)
+    weights = _poisson_cells()
+    # Even, since the generator deals cells in pairs: how the draws are blocked must not show.
+    at_once = max(2, _WEIGHTS_AT_ONCE // users // 2 * 2)
     for first in range(0, draws, at_once):
-        yield rng.poisson(1.0, (min(at_once, draws - first), users))
+        cells = rng.integers(2**16, size=(min(at_once, draws - first), users), dtype=np.uint16)
+        yield weights[cells]
+
+
+def _poisson_cells() -> IntArray:
+    """Cut 2^16 equally likely cells at the quantiles of Poisson(1), shape (65536,).
+
+    Mean 1 and variance 1 within 4e-5, weights up to 8; several times faster than a sampler.
+    """
+    whole = np.cumsum([math.exp(-1) / math.factorial(weight) for weight in range(9)])
+    edges = np.round(whole * 2**16).astype(np.int64)
+    return np.repeat(np.arange(9), np.diff(edges, prepend=0))
 
 
 def bootstrap_interval(statistic: Statistic, sums: npt.ArrayLike, draws: int, seed: int) -> Estimate:
