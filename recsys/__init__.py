@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsys.evaluation import Evaluation, evaluate
     from recsys.events import EventLog, read_events
     from recsys.model import WillLikeModel
+    from recsys.pipeline import load_model
     from recsys.simulation import World, simulate
     from recsys.store import read_predictions
 
@@ -30,6 +31,7 @@ _HOMES = {
     "Evaluation": "recsys.evaluation",
     "evaluate": "recsys.evaluation",
     "read_predictions": "recsys.store",
+    "load_model": "recsys.pipeline",
 }
 
 __all__ = [  # noqa: RUF022 (the order of the pipeline)
@@ -44,6 +46,7 @@ __all__ = [  # noqa: RUF022 (the order of the pipeline)
     "Evaluation",
     "evaluate",
     "read_predictions",
+    "load_model",
 ]
 
 

@@ -37,6 +37,7 @@ from recsys.matrix import (
 from recsys.schema import CATEGORY, CREATOR, EXPOSED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
+DOT, COUNT = "dot:", "ln_exposures"
 ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
 LINKS = (CREATOR, CATEGORY)
 
@@ -103,7 +104,7 @@ class Snapshot:
     def names(self) -> tuple[str, ...]:
         """Names of the pair features, in order."""
         tables = [f"{kind}:{name}" for kind, table in self.entities.items() for name in table.names]
-        return (*tables, *(f"dot:{signal}" for signal in self.factors))
+        return (*tables, *(f"{DOT}{signal}" for signal in self.factors))
 
     def place(self, pairs: pl.DataFrame) -> Pairs:
         """Find each pair's places.
@@ -214,7 +215,7 @@ def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tup
     tuple of str
 
     """
-    known = known_before(log.exposures, cut)
+    known = known_before(log.exposures, cut, log.settle)
     positive = {name: int((known[name] > 0).sum()) for name in log.signals}
     return tuple(name for name, rows in positive.items() if rows >= settings.min_signal_rows)
 
@@ -242,7 +243,7 @@ def take_snapshot(
         When nothing lies before the cut.
 
     """
-    known = known_before(log.exposures, cut)
+    known = known_before(log.exposures, cut, log.settle)
     if known.is_empty():
         raise DataError(
             f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
@@ -320,7 +321,7 @@ def _entity_table(
     # Where nothing is known to have been shown, the likes say what was met how often.
     met = places[listed if unshown.all() else shown]
     counts = np.bincount(met, minlength=len(index))
-    columns["ln_exposures"] = _ln_exposures(counts)
+    columns[COUNT] = _ln_exposures(counts)
     return EntityTable(index, tuple(columns), np.column_stack(list(columns.values())))
 
 
@@ -360,7 +361,7 @@ def fit_beta_binomial(successes: NDArray[np.int64], trials: NDArray[np.int64]) -
     Returns
     -------
     a, b : float
-        Positive. Prior mean a / (a + b); prior weight a + b, in trials, at most about 10^6.
+        Positive. Prior mean a / (a + b); prior weight a + b, in trials, at most 2.4 million.
 
     Notes
     -----

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,12 @@ from scipy.special import expit, log_expit
 
 from recsys.config import ModelSettings
 from recsys.errors import DataError
+from recsys.features import COUNT
 from recsys.matrix import one_blas_thread
 
 FLOOR = 1e-7
 _STEPS = 100
+_SHORTEST = 1e-8
 _TOLERANCE = 1e-10
 _CALIBRATOR_RIDGE = 1e-2
 _LEAST_SPREAD = 0.1
@@ -31,12 +33,21 @@ class LogisticHead:
     weights : ndarray of float64, shape (d,)
         Log-odds a unit of the raw feature.
     intercept : float
+    floors : mapping of str to float
+        The smallest count of each kind in the fit. Below it the head does not extrapolate: where no item
+        of the fit was new, a new one is taken for the least shown.
 
     """
 
     names: tuple[str, ...]
     weights: NDArray[np.float64]
     intercept: float
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+    def lift(self, names: Sequence[str], features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lift counts among features, shape (n, len(names)), to what the head was fitted on."""
+        floors = np.array([self.floors.get(name, -np.inf) for name in names])
+        return np.asarray(np.maximum(features, floors))
 
     def logit(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute log-odds.
@@ -51,7 +62,8 @@ class LogisticHead:
 
         """
         # Not `@`: BLAS rounds a row by its place among the others.
-        summed: NDArray[np.float64] = np.einsum("nd,d->n", np.ascontiguousarray(features), self.weights)
+        held = np.ascontiguousarray(self.lift(self.names, features))
+        summed: NDArray[np.float64] = np.einsum("nd,d->n", held, self.weights)
         return summed + self.intercept
 
 
@@ -95,10 +107,20 @@ class BetaCalibrator:
 
 @dataclass(frozen=True)
 class ProbabilityHead:
-    """A head and its calibrator."""
+    """A head and its calibrator.
+
+    Attributes
+    ----------
+    head : LogisticHead
+    calibrator : BetaCalibrator
+    base_rate : float
+        Like rate of the exposures they were fitted on.
+
+    """
 
     head: LogisticHead
     calibrator: BetaCalibrator
+    base_rate: float
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute will_like.
@@ -162,7 +184,9 @@ def fit_probability_head(
                 raise DataError(f"the likes of too few users to hold out a fold of {settings.folds}")
             held_out[own] = fit_logistic(features[~own], liked[~own], names, settings.l2).logit(features[own])
         return ProbabilityHead(
-            fit_logistic(features, liked, names, settings.l2), fit_beta_calibrator(held_out, liked)
+            fit_logistic(features, liked, names, settings.l2),
+            fit_beta_calibrator(held_out, liked),
+            float(liked.mean()),
         )
 
 
@@ -204,7 +228,9 @@ def fit_logistic(
     penalty = np.append(0.0, np.full(features.shape[1], l2))
     found = _newton(design, liked, penalty, np.zeros_like(start), start)
     weights = found[1:] / scale
-    return LogisticHead(tuple(names), weights, float(found[0] - weights @ mean))
+    lowest = zip(names, features.min(axis=0), strict=True)
+    floors = {name: float(low) for name, low in lowest if name.endswith(COUNT)}
+    return LogisticHead(tuple(names), weights, float(found[0] - weights @ mean), floors)
 
 
 def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) -> BetaCalibrator:
@@ -222,7 +248,7 @@ def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) ->
     Notes
     -----
     Logistic regression of the label on ``ln p`` and ``-ln(1 - p)`` with a, b >= 0. Departures from the
-    paper: where both come out negative, the best of the fits with either at zero; and a ridge of 0.01
+    paper: where either comes out negative, the best of the fits with either at zero; and a ridge of 0.01
     towards a = b = 1, so that a constant head leaves a finite answer.
 
     References
@@ -255,7 +281,10 @@ def _newton(
     centre: NDArray[np.float64],
     start: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Minimise ``sum log loss + penalty/2 (w - centre)^2`` by Newton steps, halved until they descend."""
+    """Minimise ``sum log loss + penalty/2 (w - centre)^2`` by Newton steps, halved until they descend.
+
+    It stops where the Newton decrement is within rounding, or no step of it descends any further.
+    """
     weights, value = start, _objective(design, liked, penalty, centre, start)
     for _ in range(_STEPS):
         p = expit(design @ weights)
@@ -264,12 +293,13 @@ def _newton(
         step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         if gradient @ step < _TOLERANCE * (1 + abs(value)):
             return weights - step
-        size = 1.0
-        while (
-            lower := _objective(design, liked, penalty, centre, weights - size * step)
-        ) > value and size > 1e-8:
+        size, lower = 1.0, _objective(design, liked, penalty, centre, weights - step)
+        while lower > value and size > _SHORTEST:
             size /= 2
-        weights, value = weights - size * step, min(lower, value)
+            lower = _objective(design, liked, penalty, centre, weights - size * step)
+        if lower > value:
+            return weights
+        weights, value = weights - size * step, lower
     return weights
 
 

@@ -109,6 +109,21 @@ class Predictions(dy.Schema):
         return pl.struct(USER, ITEM).is_unique()
 
     @dy.rule()
+    def sorted_by_user_and_rank(cls) -> pl.Expr:  # noqa: N805
+        """Let users ascend, and the ranks of each."""
+        before = pl.struct(USER, "rank").shift(1)
+        higher_user = pl.col(USER) > before.struct.field(USER)
+        next_rank = (pl.col(USER) == before.struct.field(USER)) & (
+            pl.col("rank") == before.struct.field("rank") + 1
+        )
+        return (higher_user | next_rank).fill_null(True)
+
+    @dy.rule()
+    def rank_follows_will_like(cls) -> pl.Expr:  # noqa: N805
+        """Let no item stand before a likelier one; null where there are no probabilities."""
+        return (pl.col("will_like") <= pl.col("will_like").shift(1).over(USER)).fill_null(True)
+
+    @dy.rule()
     def ranks_without_holes(cls) -> pl.Expr:  # noqa: N805
         """Let a user's ranks run 1, 2, ..., n."""
         once = pl.struct(USER, "rank").is_unique()
@@ -176,21 +191,22 @@ def to_polars(frame: Frame) -> pl.DataFrame:
     raise UsageError(f"a Polars or pandas frame is needed, got {type(frame).__name__}")
 
 
-def in_kind(result: pl.DataFrame, asked_with: object) -> Any:
+def in_kind(result: pl.DataFrame, *asked_with: object) -> Any:
     """Answer in pandas when asked in pandas.
 
     Parameters
     ----------
     result : polars.DataFrame
-    asked_with : object
-        The argument whose kind decides.
+    *asked_with : object
+        The arguments whose kind decides.
 
     Returns
     -------
     polars.DataFrame or pandas.DataFrame
 
     """
-    return result.to_pandas() if type(asked_with).__module__.startswith("pandas") else result
+    pandas = any(type(one).__module__.startswith("pandas") for one in asked_with)
+    return result.to_pandas() if pandas else result
 
 
 def require_columns(frame: pl.DataFrame, names: Sequence[str], what: str) -> None:

@@ -108,13 +108,15 @@ def _in_order(earlier: str, at: datetime, later: str, before: datetime) -> None:
         raise ConfigError(f"{earlier} must lie before {later}, got {at.isoformat()} and {before.isoformat()}")
 
 
-def known_before(exposures: pl.DataFrame, cut: datetime) -> pl.DataFrame:
+def known_before(exposures: pl.DataFrame, cut: datetime, settle: timedelta = timedelta(0)) -> pl.DataFrame:
     """Take what was known before a cut.
 
     Parameters
     ----------
     exposures : polars.DataFrame
     cut : datetime.datetime
+    settle : datetime.timedelta
+        Leave out exposures younger than this at the cut: their like may be on its way.
 
     Returns
     -------
@@ -122,16 +124,19 @@ def known_before(exposures: pl.DataFrame, cut: datetime) -> pl.DataFrame:
         Exposures before the cut; likes and outcomes that arrived at or after it are taken back.
 
     """
-    return _take_back(exposures.filter(pl.col(TIME) < cut), cut)
+    old_enough = pl.col(FACTORS_ONLY) | (pl.col(TIME) < cut - settle)
+    return _take_back(exposures.filter((pl.col(TIME) < cut) & old_enough), cut)
 
 
-def exposures_in(exposures: pl.DataFrame, window: Window) -> pl.DataFrame:
+def exposures_in(exposures: pl.DataFrame, window: Window, settle: timedelta = timedelta(0)) -> pl.DataFrame:
     """Take the exposures of a window, labelled as they were known at its end.
 
     Parameters
     ----------
     exposures : polars.DataFrame
     window : Window
+    settle : datetime.timedelta
+        Leave out exposures younger than this at the window's end.
 
     Returns
     -------
@@ -139,7 +144,7 @@ def exposures_in(exposures: pl.DataFrame, window: Window) -> pl.DataFrame:
         Without `history_only` and `factors_only` rows.
 
     """
-    inside = pl.col(TIME).is_between(window.start, window.end, closed="left")
+    inside = pl.col(TIME).is_between(window.start, window.end - settle, closed="left")
     shown = ~pl.col(HISTORY_ONLY) & ~pl.col(FACTORS_ONLY)
     return _take_back(exposures.filter(inside & shown), window.end)
 
@@ -176,6 +181,6 @@ def require_both_labels(rows: pl.DataFrame, window: Window, name: str) -> None:
     if not 0 < likes < len(rows):
         raise DataError(
             f"the {name} window [{window.start.isoformat()}, {window.end.isoformat()}) holds {likes:,} likes "
-            f"in {len(rows):,} exposures, both liked and unliked ones are needed: move or lengthen it "
-            "(windows.calibrate, windows.test)"
+            f"in {len(rows):,} exposures, both liked and unliked ones are needed: fit windows.calibrate and "
+            "windows.test to the days of the log (`recsys check` shows them)"
         )

@@ -75,6 +75,7 @@ def test_public_names_stand_in_one_place_in_pipeline_order() -> None:
         "Evaluation",
         "evaluate",
         "read_predictions",
+        "load_model",
     ]
     for name in recsys.__all__:
         assert getattr(recsys, name).__doc__

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from recsys.config import EvaluationSettings, ModelSettings, Settings
+from recsys.config import EvaluationSettings, ModelSettings, Settings, WindowsSettings
 from recsys.errors import DataError
 from recsys.evaluation import BASELINES, Evaluation, evaluate, evaluate_model
 from recsys.events import EventLog, read_events
@@ -192,3 +192,52 @@ def test_equal_evaluations_make_equal_reports(evaluation: Evaluation) -> None:
 
 def test_a_figure_that_cannot_be_estimated_says_so() -> None:
     assert format_estimate(Estimate(float("nan"), 0.0, 1.0)) == "not estimable"
+
+
+@pytest.fixture(scope="module")
+def delayed() -> pl.DataFrame:
+    """An event log whose likes arrive half a day after the view, on average."""
+    made = simulate(World.preset("small", exposures=20_000, users=300, items=300, seed=9)).events
+    views = made.select("user_id", "item_id", "timestamp").with_columns(event_type=pl.lit("VIEW"))
+    hours = np.random.default_rng(0).exponential(12, len(made))
+    late = made.with_columns(pl.col("timestamp") + pl.Series(hours * 3.6e9).cast(pl.Duration("us")))
+    likes = late.filter("liked").select("user_id", "item_id", "timestamp")
+    return pl.concat([views, likes.with_columns(event_type=pl.lit("LIKE"))]).sort("timestamp")
+
+
+@pytest.mark.parametrize(("settle", "biased"), [("0s", True), ("48h", False)])
+def test_settle_lets_delayed_likes_arrive_at_every_cut(
+    delayed: pl.DataFrame, settle: str, biased: bool
+) -> None:
+    # Up to as_of = the last view: what a nightly job sees.
+    as_of = delayed.filter(event_type="VIEW")["timestamp"].max()
+    reading = {
+        "layout": "event_log",
+        "event_types": {"view": ["VIEW"], "like": ["LIKE"]},
+        "like_within": "4d",
+    }
+    log = read_events(delayed, as_of=as_of, settle=settle, **reading)
+    ripe = read_events(delayed, **reading).exposures.filter(~pl.col("factors_only"))
+    model = WillLikeModel.fit(log, SETTINGS.model, windows=WindowsSettings(calibrate=timedelta(days=5)))
+    assert model.head is not None
+    window = (pl.col("timestamp") >= as_of - timedelta(days=5)) & (pl.col("timestamp") < as_of - log.settle)
+    true_rate = ripe.filter(window)["liked"].to_numpy().mean()
+    assert (model.base_rate < 0.93 * true_rate) == biased
+
+
+def test_what_is_too_young_to_learn_from_was_shown_all_the_same(delayed: pl.DataFrame) -> None:
+    reading = {"layout": "event_log", "event_types": {"view": ["VIEW"], "like": ["LIKE"]}}
+    as_of = delayed.filter(event_type="VIEW")["timestamp"].max()
+    log = read_events(delayed, as_of=as_of, settle="48h", **reading)
+    assert log.counts.unsettled > 100
+    views = delayed.filter(pl.col("timestamp") < as_of, event_type="VIEW").select("user_id", "item_id")
+    found = WillLikeModel.fit(log, SETTINGS.model).recommend(n=20)
+    assert found.join(views, on=["user_id", "item_id"], how="semi").is_empty()
+
+
+def test_every_event_of_a_log_is_accounted_for(delayed: pl.DataFrame) -> None:
+    reading = {"layout": "event_log", "event_types": {"view": ["VIEW"], "like": ["LIKE"]}}
+    counts = read_events(delayed, settle="12h", **reading).counts
+    parts = counts.accepted + counts.refused + counts.duplicates + counts.unsettled + counts.folded
+    assert counts.read == len(delayed) == parts
+    assert counts.folded > 100

@@ -42,6 +42,7 @@ def test_a_profile_says_what_is_in_the_log() -> None:
             "refused": 1,
             "duplicates": 1,
             "unsettled": 0,
+            "folded": 0,
             "likes_without_view": 0,
             "history_only": 1,
         },

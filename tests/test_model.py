@@ -62,7 +62,7 @@ def with_head(model: WillLikeModel, seed: int, scale: float, calibrator: BetaCal
     """Put another head on a model: weights of both signs on every feature."""
     names = model.snapshot.names
     weights = scale * np.random.default_rng(seed).normal(size=len(names))
-    return replace(model, head=ProbabilityHead(LogisticHead(names, weights, 0.5), calibrator))
+    return replace(model, head=ProbabilityHead(LogisticHead(names, weights, 0.5), calibrator, 0.1))
 
 
 def brute_force(model: WillLikeModel, pairs: pl.DataFrame, seen: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -83,6 +83,9 @@ class TestPredictProba:
         assert model.head is not None
         rows = log.exposures.head(300)
         features = model.snapshot.pair_features(model.snapshot.place(rows))
+        for name, floor in model.head.head.floors.items():
+            column = features[:, model.snapshot.names.index(name)]
+            np.maximum(column, floor, out=column)
         raw = expit(features @ model.head.head.weights + model.head.head.intercept)
         beta = model.head.calibrator
         expected = expit(beta.a * np.log(raw) - beta.b * np.log1p(-raw) + beta.c)
@@ -178,7 +181,7 @@ class TestRecommend:
         # Items of one category are all but tied: float32 cannot tell them apart.
         weights = {"category:rate:liked": 1e3, "item_id:ln_exposures": tiny}
         values = np.array([weights.get(name, 0.0) for name in model.snapshot.names])
-        head = ProbabilityHead(LogisticHead(model.snapshot.names, values, 0.0), BetaCalibrator(1, 1, 0))
+        head = ProbabilityHead(LogisticHead(model.snapshot.names, values, 0.0), BetaCalibrator(1, 1, 0), 0.1)
         other, links = replace(model, head=head), model.snapshot.links["category"][:-1]
         items = model.snapshot.entities["item_id"].index.ids.filter(pl.Series(links == links[0]))[:9]
         found = other.recommend(

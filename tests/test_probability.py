@@ -185,7 +185,9 @@ class TestProbabilityHead:
 
     def test_is_head_then_calibrator(self) -> None:
         features, _ = draw(0, rows=50)
-        head = ProbabilityHead(LogisticHead(tuple("abcde"), np.arange(5.0), 2.0), BetaCalibrator(2, 0.5, -1))
+        head = ProbabilityHead(
+            LogisticHead(tuple("abcde"), np.arange(5.0), 2.0), BetaCalibrator(2, 0.5, -1), 0.1
+        )
         p = expit(features @ np.arange(5.0) + 2.0)
         with np.errstate(divide="ignore"):
             z = 2 * np.log(p) - 0.5 * np.log1p(-p) - 1
@@ -237,3 +239,12 @@ class TestProbabilityHead:
         users = np.arange(100, dtype=np.int32) // 10
         with pytest.raises(DataError, match="too few users to hold out a fold of 5"):
             fit_probability_head(np.ones((100, 1)), users == 3, users, ["x"], self.SETTINGS)
+
+
+def test_a_head_does_not_extrapolate_to_what_is_newer_than_all_it_was_fitted_on() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.uniform(2, 4, 4_000)
+    liked = rng.random(4_000) < 1 / (1 + np.exp(counts))
+    head = fit_logistic(counts[:, None], liked, ["item_id:ln_exposures"], 1.0)
+    never_shown, least_shown, most_shown = head.logit(np.array([[-5.0], [counts.min()], [4.0]]))
+    assert never_shown == least_shown > most_shown

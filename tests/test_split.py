@@ -154,3 +154,21 @@ class TestBothLabels:
 
     def test_window_of_both_passes(self) -> None:
         require_both_labels(pl.DataFrame({"liked": [True, False]}), Window(AS_OF, AS_OF, AS_OF), "test")
+
+
+def test_young_exposures_say_nothing_at_any_cut() -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    rows = pl.DataFrame(
+        {
+            "timestamp": [start + timedelta(hours=hour) for hour in range(10)],
+            "liked": [True] * 10,
+            "history_only": [False] * 10,
+            "factors_only": [False] * 9 + [True],
+        }
+    )
+    cut, settle = start + timedelta(hours=8), timedelta(hours=3)
+    assert known_before(rows, cut, settle)["timestamp"].dt.hour().to_list() == [0, 1, 2, 3, 4]
+    window = Window(start, start + timedelta(hours=2), cut)
+    assert exposures_in(rows, window, settle)["timestamp"].dt.hour().to_list() == [2, 3, 4]
+    orphan = known_before(rows, start + timedelta(hours=10), settle)
+    assert orphan["timestamp"].dt.hour().to_list() == [0, 1, 2, 3, 4, 5, 6, 9]

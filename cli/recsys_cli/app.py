@@ -12,21 +12,22 @@ import typer
 
 from recsys.errors import RecsysError
 from recsys_cli import check, doctor, evaluate, init, models, predict, run, simulate, train
-from recsys_cli.options import with_shared_options
+from recsys_cli.options import with_options
 
 app = typer.Typer(
     name="recsys",
-    help="Predict likes before they happen, and measure what the like button still adds.",
+    help="Predict likes before they happen: calibrated, evaluated, published.",
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init.init)
-app.command("simulate")(simulate.simulate)
-for command in (check.check, train.train, predict.predict, evaluate.evaluate, run.run, doctor.doctor):
-    app.command(command.__name__)(with_shared_options(command))
+for command in (
+    *(init.init, check.check, simulate.simulate, train.train, predict.predict),
+    *(evaluate.evaluate, run.run, doctor.doctor),
+):
+    app.command(command.__name__)(with_options(command))
 app.add_typer(models.app, name="models")
 
 
@@ -54,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except MemoryError:
         _fail("out of memory: see `recsys doctor` for a forecast", RecsysError.exit_code)
-    except Exception as error:
-        _fail(f"unexpected {type(error).__name__}: {error}; this is a defect in recsys, see --debug", 1)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a panic of Polars is no Exception
+        message = f"unexpected {type(error).__name__}: {error}; this is a defect in recsys"
+        _fail(f"{message}, run again with --debug to see where", RecsysError.exit_code)
 
 
 def _fail(message: str, status: int) -> None:

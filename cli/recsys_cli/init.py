@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from recsys_cli.options import Said
+from recsys_cli.show import print_json
+
 
 def init(
+    said: Said,
     events: Annotated[Path, typer.Argument(help="The log: a file, a folder or a glob.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("recsys.toml"),
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
@@ -21,4 +25,7 @@ def init(
     if output.exists() and not overwrite:
         raise OutputError(f"{str(output)!r} is there already: give --overwrite, or another --output")
     store.write_file(output, propose_config(events, output.parent).encode())
+    if said.json:
+        print_json({"wrote": str(output)})
+        return
     typer.echo(f"wrote {output}: read it, then `recsys check -c {output}`")

@@ -1,4 +1,4 @@
-"""The options that all commands share -> a Job."""
+"""The options that commands share -> settings, and a Job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -17,27 +17,19 @@ import typer
 from recsys_cli.logs import LogFormat, LogLevel, logging_to_stderr
 
 if TYPE_CHECKING:
+    from recsys.config import Settings
     from recsys.pipeline import Job
 
 
-def _option(name: str, *short: str, help: str) -> Any:
-    return typer.Option(f"--{name}", *short, help=help, envvar=f"RECSYS_{name.replace('-', '_').upper()}")
+def _option(name: str, *short: str, help: str, min: int | None = None) -> Any:
+    envvar = f"RECSYS_{name.replace('-', '_').upper()}"
+    return typer.Option(f"--{name}", *short, help=help, envvar=envvar, min=min)
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What every command that reads a log can be told."""
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What every command can be told: how to speak."""
 
-    config: Annotated[Path | None, _option("config", "-c", help="recsys.toml, or the folder it is in.")] = (
-        None
-    )
-    events: Annotated[Path | None, _option("events", help="The log: a file, a folder or a glob.")] = None
-    output: Annotated[Path | None, _option("output", "-o", help="The output folder.")] = None
-    as_of: Annotated[
-        str | None, _option("as-of", help="Read only what lies before the end of this day, UTC.")
-    ] = None
-    seed: Annotated[int | None, _option("seed", help="Same seed, same bytes.")] = None
-    threads: Annotated[int, _option("threads", "-j", help="0 is one a core. No result depends on it.")] = 0
     log_format: Annotated[LogFormat, _option("log-format", help="Logs on stderr.")] = LogFormat.text
     log_level: Annotated[LogLevel, _option("log-level", help="Least severe to log.")] = LogLevel.info
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False
@@ -47,31 +39,75 @@ class Shared:
     debug: Annotated[bool, typer.Option("--debug", help="Log everything, with tracebacks.")] = False
     json: Annotated[bool, typer.Option("--json", help="Print results for machines.")] = False
 
-    def job(self, command: str, **model: Any) -> Job:
+    @property
+    def level(self) -> LogLevel:
+        """The least severe line to log."""
+        return LogLevel.debug if self.debug else LogLevel.error if self.quiet else self.log_level
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored(Said):
+    """What a command that looks at an output folder can be told."""
+
+    config: Annotated[Path | None, _option("config", "-c", help="recsys.toml, or the folder it is in.")] = (
+        None
+    )
+    output: Annotated[Path | None, _option("output", "-o", help="The output folder.")] = None
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Read recsys.toml, the environment and the options.
+
+        Parameters
+        ----------
+        **overrides
+            More of what the command line says, by section.
+
+        Returns
+        -------
+        recsys.config.Settings
+
+        """
+        from recsys.config import CONFIG_NAME, load_settings
+
+        here = Path(CONFIG_NAME)
+        path = self.config if self.config is not None else here if here.exists() else None
+        output = {"path": _text(self.output), **overrides.pop("output", {})}
+        return load_settings(path, {**overrides, "output": output})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Stored):
+    """What a command that reads a log can be told."""
+
+    events: Annotated[Path | None, _option("events", help="The log: a file, a folder or a glob.")] = None
+    as_of: Annotated[
+        str | None, _option("as-of", help="Read only what lies before the end of this day, UTC.")
+    ] = None
+    seed: Annotated[int | None, _option("seed", help="Same seed, same bytes.")] = None
+    threads: Annotated[
+        int, _option("threads", "-j", min=0, help="0 is one a core. No result depends on it.")
+    ] = 0
+
+    def job(self, command: str, **output: Any) -> Job:
         """Turn the options into a Job.
 
         Parameters
         ----------
         command : str
-        **model
-            More overrides of the `[output]` section.
+        **output
+            Overrides of the `[output]` section.
 
         Returns
         -------
         recsys.pipeline.Job
 
         """
-        from recsys.config import CONFIG_NAME, load_settings
         from recsys.pipeline import Job
 
-        overrides = {
-            "events": {"path": _text(self.events)},
-            "output": {"path": _text(self.output), **model},
-            "model": {"seed": self.seed},
-        }
-        here = Path(CONFIG_NAME)
-        path = self.config if self.config is not None else here if here.exists() else None
-        return Job(command, load_settings(path, overrides), parse_as_of(self.as_of), self.threads)
+        settings = self.settings(
+            events={"path": _text(self.events)}, model={"seed": self.seed}, output=output
+        )
+        return Job(command, settings, parse_as_of(self.as_of), self.threads)
 
 
 def _text(path: Path | None) -> str | None:
@@ -106,23 +142,32 @@ def parse_as_of(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
+        return datetime.combine(date.fromisoformat(text), time.min, UTC) + timedelta(days=1)
+    except OverflowError:
+        raise UsageError(f"--as-of must lie before the last day of the calendar, got {text!r}") from None
+    except ValueError:
+        return _parse_instant(text)
+
+
+def _parse_instant(text: str) -> datetime:
+    from recsys.errors import UsageError
+
+    try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--as-of must be a day such as 2022-04-30, got {text!r}") from None
-    if len(text) == len("2022-04-30"):
-        return instant.replace(tzinfo=UTC) + timedelta(days=1)
     if instant.tzinfo is None:
         raise UsageError(f"--as-of with a time needs its zone, as in {text}Z")
     return instant.astimezone(UTC)
 
 
-def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options: they arrive as its first argument.
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that it shares with others: they arrive as its first argument.
 
     Parameters
     ----------
     command : callable
-        Takes a `Shared`, then options of its own.
+        Takes a `Said`, `Stored` or `Shared`, then options of its own.
 
     Returns
     -------
@@ -130,30 +175,30 @@ def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
         What Typer registers.
 
     """
-    kinds = get_type_hints(Shared, include_extras=True)
-    shared = {
-        field.name: inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name]
-        )
-        for field in fields(Shared)
-    }
-    own_kinds = get_type_hints(command, include_extras=True)
-    own = list(inspect.signature(command).parameters.values())[1:]
-    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_kinds[one.name]) for one in own]
+    annotations = get_type_hints(command, include_extras=True)
+    first, *own = inspect.signature(command).parameters.values()
+    told: type[Said] = annotations[first.name]
+    shared_annotations = get_type_hints(told, include_extras=True)
+    shared = [_keyword(one.name, one.default, shared_annotations) for one in fields(told)]
+    parameters = [*(_keyword(one.name, one.default, annotations) for one in own), *shared]
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
-        options = Shared(**{name: given.pop(name) for name in shared})
-        if options.threads:
+        options = told(**{one.name: given.pop(one.name) for one in shared})
+        if threads := getattr(options, "threads", 0):
             # Polars reads it once, when it is first imported.
-            os.environ["POLARS_MAX_THREADS"] = str(options.threads)
-        level = LogLevel.debug if options.debug else LogLevel.error if options.quiet else options.log_level
-        with logging_to_stderr(options.log_format, level, options.progress):
+            os.environ["POLARS_MAX_THREADS"] = str(threads)
+        with logging_to_stderr(options.log_format, options.level, options.progress):
             command(options, **given)
 
-    called.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
-    called.__annotations__ = {one.name: one.annotation for one in (*own, *shared.values())}
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
     return called
+
+
+def _keyword(name: str, default: Any, annotations: dict[str, Any]) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotations[name])
 
 
 class Exclude(StrEnum):

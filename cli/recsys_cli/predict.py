@@ -14,10 +14,14 @@ from recsys_cli.show import print_result
 def predict(
     shared: Shared,
     model: Annotated[str, typer.Option(help="A version of `recsys models list`.")] = "current",
-    users: Annotated[Path | None, typer.Option(help="Table of user_id: whom to predict for.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="Table of user_id: whom to predict for. Replaces the whole day.")
+    ] = None,
     items: Annotated[Path | None, typer.Option(help="Table of item_id: the eligible catalogue.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Table of user_id, item_id: score these.")] = None,
-    top_n: Annotated[int | None, typer.Option(help="Items a user.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Table of user_id, item_id: score these. Replaces the whole day.")
+    ] = None,
+    top_n: Annotated[int | None, typer.Option(min=1, help="Items a user.")] = None,
     exclude: Annotated[Exclude | None, typer.Option(help="Pairs not to recommend again.")] = None,
 ) -> None:
     """Publish the likeliest items of every user, or the probabilities of given pairs."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from recsys_cli.options import Said
+from recsys_cli.show import print_json
+
 
 def simulate(
+    said: Said,
     out: Annotated[Path, typer.Argument(help="Folder to write: the log, its truth, recsys.toml.")],
     preset: Annotated[
         str, typer.Option(help="small, null (presses tell nothing about taste) or large.")
@@ -31,7 +36,11 @@ def simulate(
     )
     made = simulation.simulate(world)
     simulation.write_simulation(made, out, overwrite=overwrite)
+    likes = int(made.events["liked"].sum())
+    if said.json:
+        print_json({"output": str(out), "likes": likes, **asdict(world)})
+        return
     typer.echo(
         f"{out}: {world.exposures:,} exposures of {world.items:,} items to {world.users:,} users "
-        f"over {world.days} days, {made.events['liked'].sum():,} likes"
+        f"over {world.days} days, {likes:,} likes"
     )

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from recsys.config import EvaluationSettings, Settings
 from recsys.errors import DataError
-from recsys.evaluation._score import Calibration, score_calibration, score_probabilities, score_ranking
+from recsys.evaluation._score import Calibration, score_calibration, score_ranking
 from recsys.events import EventLog, read
 from recsys.features import Snapshots
-from recsys.inference import Estimate, paired_difference
+from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import IdIndex
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
 from recsys.model import WillLikeModel, fit_model
@@ -29,6 +29,7 @@ BASELINES: dict[str, Callable[[str], bool]] = {
     "base_rate": lambda name: False,
     "item_rate": lambda name: name == _ITEM_RATE,
     "user_item_rate": lambda name: name in (_USER_RATE, _ITEM_RATE),
+    "all_rates": lambda name: not name.startswith("dot:"),
     "like_als": lambda name: name == f"dot:{LIKED}",
 }
 
@@ -145,16 +146,15 @@ def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: Evaluat
 
     """
     log = _with_negatives(snapshots.log)
-    rows = exposures_in(log.exposures, windows.test)
+    rows = exposures_in(log.exposures, windows.test, log.settle)
     require_both_labels(rows, windows.test, "test")
     model = fit_model(snapshots, windows.calibrate, windows.test.cut)
     baselines = {
         name: fit_model(snapshots, windows.calibrate, windows.test.cut, use)
         for name, use in BASELINES.items()
     }
-    rate = float(exposures_in(log.exposures, windows.calibrate)[LIKED].cast(pl.Float64).to_numpy().mean())
-    seen = known_before(log.exposures, windows.test.cut)
-    trial = _Trial(rows, seen, windows.test, windows.calibrate, rate, settings, snapshots.settings.seed)
+    seen = known_before(log.shown, windows.test.cut)
+    trial = _Trial(rows, seen, windows.test, windows.calibrate, settings, snapshots.settings.seed)
     return _score(trial, model, baselines)
 
 
@@ -180,12 +180,10 @@ def evaluate_model(model: WillLikeModel, log: EventLog, settings: Settings) -> E
     """
     log, cut = _with_negatives(log), model.snapshot.cut
     window = Window(cut, cut, max(log.as_of, cut + timedelta(microseconds=1)))
-    rows = exposures_in(log.exposures, window)
+    rows = exposures_in(log.exposures, window, log.settle)
     require_both_labels(rows, window, "scored")
-    seen = known_before(log.exposures, cut)
-    shown = seen.filter(~pl.col("history_only") & ~pl.col("factors_only"))
-    rate = float(shown[LIKED].cast(pl.Float64).to_numpy().mean())
-    return _score(_Trial(rows, seen, window, None, rate, settings.evaluation, settings.model.seed), model, {})
+    seen = known_before(log.shown, cut)
+    return _score(_Trial(rows, seen, window, None, settings.evaluation, settings.model.seed), model, {})
 
 
 def _with_negatives(log: EventLog) -> EventLog:
@@ -205,16 +203,19 @@ class _Trial:
     seen: pl.DataFrame
     window: Window
     calibrate: Window | None
-    reference_rate: float
     settings: EvaluationSettings
     seed: int
 
     def figures(self, model: WillLikeModel, will_like: NDArray[np.float64]) -> dict[str, Estimate]:
         """Score one model's probabilities and its ranking."""
-        liked = self.rows[LIKED].to_numpy()
         return {
-            **score_probabilities(
-                _users(self.rows), liked, will_like, self.reference_rate, self.settings, self.seed
+            **probability_metrics(
+                _users(self.rows),
+                self.rows[LIKED].to_numpy(),
+                will_like,
+                reference_rate=model.base_rate,
+                draws=self.settings.bootstraps,
+                seed=self.seed,
             ),
             **score_ranking(model, self.rows, self.seen, self.settings, self.seed),
         }

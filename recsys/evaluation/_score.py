@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.config import EvaluationSettings
-from recsys.inference import Estimate, bootstrap_interval, probability_metrics, ratio_of_sums
+from recsys.inference import Estimate, bootstrap_interval, ratio_of_sums
 from recsys.metrics import (
     binary_entropy,
     corp_decomposition,
@@ -37,8 +37,9 @@ class Calibration:
         Central 95 % of the miscalibration of labels drawn from these very probabilities.
     miscalibration_share_of_entropy : float
         Miscalibration over the entropy of the like rate.
-    within_null_band : bool
-        Miscalibration is not above the band.
+    above_null_band : bool
+        More than chance alone would show. The band takes rows as independent: where users differ by more
+        than the forecast knows, sound averages leave it too, so read it beside the bias.
     bias : Estimate
         ``sum(p - y) / sum(y)`` with a user-clustered interval.
 
@@ -50,42 +51,12 @@ class Calibration:
     miscalibration_null_low: float
     miscalibration_null_high: float
     miscalibration_share_of_entropy: float
-    within_null_band: bool
+    above_null_band: bool
     bias: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """Give the figures as JSON can hold them."""
         return {**asdict(self), "bias": self.bias.as_dict()}
-
-
-def score_probabilities(
-    users: NDArray[np.int32],
-    liked: NDArray[np.bool_],
-    will_like: NDArray[np.float64],
-    reference_rate: float,
-    settings: EvaluationSettings,
-    seed: int,
-) -> dict[str, Estimate]:
-    """Estimate every figure of METHOD section 2 that is a number.
-
-    Parameters
-    ----------
-    users : ndarray of int32, shape (n,)
-    liked : ndarray of bool, shape (n,)
-    will_like : ndarray of float64, shape (n,)
-    reference_rate : float
-        Like rate of the calibrate window.
-    settings : EvaluationSettings
-    seed : int
-
-    Returns
-    -------
-    dict of str to Estimate
-
-    """
-    return probability_metrics(
-        users, liked, will_like, reference_rate=reference_rate, draws=settings.bootstraps, seed=seed
-    )
 
 
 def score_calibration(
@@ -119,7 +90,7 @@ def score_calibration(
         band.low,
         band.high,
         parts.miscalibration / float(binary_entropy(liked.mean())),
-        parts.miscalibration <= band.high,
+        parts.miscalibration > band.high,
         bias,
     )
 
@@ -135,7 +106,7 @@ def score_ranking(
     rows : polars.DataFrame
         The window's exposures.
     seen : polars.DataFrame
-        Pairs shown before the window: neither recommended nor relevant.
+        Pairs shown before the cut: neither recommended nor relevant.
     settings : EvaluationSettings
     seed : int
 

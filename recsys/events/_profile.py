@@ -87,7 +87,7 @@ def profile(log: EventLog) -> dict[str, Any]:
 
 def _rows(log: EventLog, history_only: int) -> dict[str, int]:
     counts = log.counts
-    names = ("read", "accepted", "refused", "duplicates", "unsettled", "likes_without_view")
+    names = ("read", "accepted", "refused", "duplicates", "unsettled", "folded", "likes_without_view")
     return {name: getattr(counts, name) for name in names} | {"history_only": history_only}
 
 

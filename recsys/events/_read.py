@@ -43,8 +43,10 @@ class ReadCounts:
         `max_refused`.
     unsettled : int
         Exposures too young for their like to have arrived (`settle`).
+    folded : int
+        Event log only: events that became a mark on a view, or nothing (types that no role asks for).
     likes_without_view : int
-        Event log only: they feed factors and nothing else.
+        Event log only: accepted, they feed factors and nothing else.
     accepted : int
         Rows of the exposure table.
     reasons : dict of str to int
@@ -56,6 +58,7 @@ class ReadCounts:
     refused: int
     duplicates: int
     unsettled: int
+    folded: int
     likes_without_view: int
     accepted: int
     reasons: dict[str, int] = field(default_factory=dict)
@@ -83,6 +86,10 @@ class EventLog:
     counts : ReadCounts
     files : tuple of str
         What was read; empty for a frame in memory.
+    settle : datetime.timedelta
+        How long a like may take: at any cut, younger exposures say nothing yet.
+    unsettled : polars.DataFrame or None
+        Exposures too young at as_of; columns of `exposures`.
 
     """
 
@@ -94,6 +101,13 @@ class EventLog:
     positives_only: bool
     counts: ReadCounts
     files: tuple[str, ...] = ()
+    settle: timedelta = timedelta(0)
+    unsettled: pl.DataFrame | None = None
+
+    @property
+    def shown(self) -> pl.DataFrame:
+        """Every exposure before as_of, settled or not: what a user has seen."""
+        return self.exposures if self.unsettled is None else pl.concat([self.exposures, self.unsettled])
 
 
 def read_events(
@@ -178,7 +192,8 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
     unique = first_of_each(accepted, [name for name in _KEY if name in accepted.columns])
     as_of = _end_of(unique) if as_of is None else as_of.astimezone(UTC)
     exposures = _label(unique, roles, settings)
-    settled = exposures.filter(pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle))
+    is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle)
+    settled = exposures.filter(is_settled)
     return EventLog(
         exposures=settled.drop(ROW),
         refused=refused,
@@ -188,6 +203,8 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         positives_only=_positives_only(settled, source.name),
         counts=_count(parsed, refused, accepted, unique, exposures, settled, settings),
         files=tuple(str(file) for file in source.files),
+        settle=settings.settle,
+        unsettled=exposures.filter(~is_settled).drop(ROW),
     )
 
 
@@ -200,11 +217,13 @@ def _count(
     settled: pl.DataFrame,
     settings: EventsSettings,
 ) -> ReadCounts:
+    twice = _views_twice(unique, exposures, settings)
     return ReadCounts(
         read=len(parsed),
         refused=len(refused),
-        duplicates=len(accepted) - len(unique) + _views_twice(unique, exposures, settings),
+        duplicates=len(accepted) - len(unique) + twice,
         unsettled=len(exposures) - len(settled),
+        folded=len(unique) - twice - len(exposures),
         likes_without_view=_likes_without_view(settled, settings),
         accepted=len(settled),
         reasons=count_reasons(refused),

@@ -241,7 +241,10 @@ def read_table(path: str | os.PathLike[str], what: str) -> pl.DataFrame:
         When it has no rows.
 
     """
-    source = open_source(path)
+    try:
+        source = open_source(path)
+    except InputError as error:
+        raise InputError(f"{what} cannot be read: {str(error).split(': check events')[0]}") from None
     with reading(source.name):
         frame = source.rows.collect()
     if frame.is_empty():

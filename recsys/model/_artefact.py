@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import load, save
 
+from recsys.errors import InputError
 from recsys.factors import Factors
 from recsys.features import LINKS, EntityTable, Snapshot
 from recsys.matrix import UNSEEN, IdIndex
@@ -19,6 +20,8 @@ from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
 from recsys.schema import ITEM, USER
 
 FACTORS, USERS, ITEMS, RATES = "factors.safetensors", "users.parquet", "items.parquet", "rates.parquet"
+#: Raised whenever older files could not be read as they were meant.
+FORMAT = 1
 HEAD, CALIBRATOR = "head.json", "calibrator.json"
 
 
@@ -60,8 +63,17 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Snapshot, ProbabilityHead | 
     snapshot : Snapshot
     head : ProbabilityHead or None
 
+    Raises
+    ------
+    InputError
+        When the files have another format.
+
     """
     head, calibrator = json.loads(files[HEAD]), json.loads(files[CALIBRATOR])
+    if head.get("format") != FORMAT:
+        raise InputError(
+            f"the model has format {head.get('format')}, this recsys reads {FORMAT}: train again"
+        )
     users, items, rates = (pl.read_parquet(io.BytesIO(files[name])) for name in (USERS, ITEMS, RATES))
     arrays = load(files[FACTORS])
     names = tuple(head["entity_features"])
@@ -125,6 +137,7 @@ def _read_table(
 
 def _head_values(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, Any]:
     values: dict[str, Any] = {
+        "format": FORMAT,
         "cut": snapshot.cut.isoformat(),
         "entities": list(snapshot.entities),
         "entity_features": list(snapshot.entities[USER].names),
@@ -134,7 +147,8 @@ def _head_values(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, 
     }
     if head is not None:
         weights = dict(zip(head.head.names, head.head.weights.tolist(), strict=True))
-        values |= {"weights": weights, "intercept": head.head.intercept}
+        values |= {"weights": weights, "intercept": head.head.intercept, "base_rate": head.base_rate}
+        values["floors"] = dict(head.head.floors)
     return values
 
 
@@ -149,8 +163,9 @@ def _read_head(head: dict[str, Any], calibrator: dict[str, Any]) -> ProbabilityH
         return None
     weights = np.array(list(head["weights"].values()))
     return ProbabilityHead(
-        LogisticHead(tuple(head["weights"]), weights, head["intercept"]),
+        LogisticHead(tuple(head["weights"]), weights, head["intercept"], head["floors"]),
         BetaCalibrator(calibrator["a"], calibrator["b"], calibrator["c"]),
+        head["base_rate"],
     )
 
 

@@ -151,7 +151,7 @@ class WillLikeModel:
 
         Returns
         -------
-        polars.DataFrame, or pandas.DataFrame when `items` or `user_ids` is pandas
+        polars.DataFrame, or pandas.DataFrame when `user_ids` or `items` is pandas
             `user_id`, `item_id`, `rank` (int32, from 1), then the columns of `predict_proba`; sorted by
             user and rank. Rank follows `will_like` (equal ones: the log-odds before calibration), or the
             like score where that is null; ties go to the item that sorts first.
@@ -178,7 +178,7 @@ class WillLikeModel:
             for start in range(0, max(1, len(users)), _USER_CHUNK)
         ]
         ranked = pl.concat(parts)
-        return in_kind(ranked, items if items is not None else user_ids)
+        return in_kind(ranked, user_ids, items)
 
     def to_files(self) -> dict[str, bytes]:
         """Write the model as named bytes: equal models, equal bytes."""
@@ -191,17 +191,23 @@ class WillLikeModel:
 
     def features(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute the head's features of pairs, shape (n, d)."""
-        if self.head is None:
-            raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
         names = self.snapshot.names
-        columns = [names.index(name) for name in self.head.head.names]
+        columns = [names.index(name) for name in self._known_head().head.names]
         return self.snapshot.pair_features(pairs)[:, columns]
 
     def probabilities(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute will_like of pairs as float64, shape (n,)."""
+        return self._known_head().calibrator.apply(self._order(pairs))
+
+    @property
+    def base_rate(self) -> float:
+        """Like rate of the exposures that the head was fitted on."""
+        return self._known_head().base_rate
+
+    def _known_head(self) -> ProbabilityHead:
         if self.head is None:
             raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
-        return self.head.calibrator.apply(self._order(pairs))
+        return self.head
 
     def _order(self, pairs: Pairs) -> NDArray[np.float64]:
         """What ranks pairs: the head's log-odds, or the like score."""
@@ -233,6 +239,8 @@ class WillLikeModel:
         known = self.snapshot.entities[USER].index
         if user_ids is None:
             return known
+        if isinstance(user_ids, int | str):
+            user_ids = [user_ids]
         return IdIndex.of(_as_logged(pl.Series(USER, user_ids), known.ids.dtype))
 
     def _catalogue(self, items: Frame | None) -> pl.DataFrame:
@@ -354,10 +362,10 @@ def fit_model(
 
     """
     log = snapshots.log
-    shown = known_before(log.exposures, refresh_to).select(USER, ITEM, LIKED)
+    shown = known_before(log.shown, refresh_to).select(USER, ITEM, LIKED)
     if log.positives_only:
         return WillLikeModel(snapshots.at(refresh_to), None, shown, snapshots.threads)
-    rows = exposures_in(log.exposures, window)
+    rows = exposures_in(log.exposures, window, log.settle)
     require_both_labels(rows, window, "calibrate")
     before = snapshots.at(window.cut)
     names = [name for name in before.names if use(name)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.factors import Factors
-from recsys.features import Pairs, Snapshot
+from recsys.features import COUNT, Pairs, Snapshot
 from recsys.probability import LogisticHead
 from recsys.schema import ITEM, USER
 
@@ -44,7 +44,7 @@ def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int3
         if f"dot:{name}" in weights
     ]
     theirs = sum(
-        (_told(snapshot, weights, kind, places) for kind, places in items.places.items()),
+        (_told(snapshot, head, kind, places) for kind, places in items.places.items()),
         np.zeros(len(items.places[ITEM])),
     )
     left = [_rows(factors.user_factors, users) * np.float32(weight) for factors, weight in dots]
@@ -98,15 +98,17 @@ def score_order(snapshot: Snapshot, signal: str, pairs: Pairs) -> NDArray[np.flo
 
 def _popularity(snapshot: Snapshot, items: NDArray[np.int32]) -> NDArray[np.float64]:
     table = snapshot.entities[ITEM]
-    return np.asarray(table.values[items, table.names.index("ln_exposures")])
+    return np.asarray(table.values[items, table.names.index(COUNT)])
 
 
 def _told(
-    snapshot: Snapshot, weights: dict[str, np.float64], kind: str, places: NDArray[np.int32]
+    snapshot: Snapshot, head: LogisticHead, kind: str, places: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     table = snapshot.entities[kind]
-    weight = np.array([weights.get(f"{kind}:{name}", 0.0) for name in table.names])
-    return np.asarray((table.values * weight).sum(axis=1)[places])
+    names = [f"{kind}:{name}" for name in table.names]
+    weights = dict(zip(head.names, head.weights, strict=True))
+    weight = np.array([weights.get(name, 0.0) for name in names])
+    return np.asarray((head.lift(names, table.values) * weight).sum(axis=1)[places])
 
 
 def _rows(factors: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.float32]:

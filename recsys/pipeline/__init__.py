@@ -10,12 +10,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import polars as pl
 
 from recsys import store
-from recsys.errors import RefusedRowsError, UsageError
+from recsys.errors import DataError, RefusedRowsError, UsageError
 from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import Snapshots
@@ -35,6 +36,7 @@ __all__ = [
     "check_gates",
     "diagnose",
     "evaluate",
+    "load_model",
     "predict",
     "prediction_date",
     "run",
@@ -99,7 +101,7 @@ def evaluate(job: Job, version: str | None = None) -> Result:
     Result
 
     """
-    model = _load(job, version) if version else None
+    model, version = _load(job, version) if version else (None, None)
     log = job.read()
     with opened(job, log) as out:
         if model is None:
@@ -139,13 +141,18 @@ def predict(
     ------
     UsageError
         When as_of lies before what the version has seen, or pairs come with users or items.
+    InputError
+        When there is no such version, or a table lacks a column.
+    DataError
+        When a table has a row without an id.
 
     """
     if pairs is not None and (users is not None or items is not None):
         raise UsageError("give either pairs, or users and items to rank")
-    if users is not None:
-        require_columns(users, (USER,), "the table of users")
-    model = _load(job, version)
+    for name, table in {"users": users, "items": items, "pairs": pairs}.items():
+        if table is not None:
+            _require_ids(table, name)
+    model, version = _load(job, version)
     log = job.read()
     if log.as_of < model.snapshot.cut:
         raise UsageError(
@@ -158,7 +165,7 @@ def predict(
                 found = rank_pairs(model.predict_proba(pairs))
             else:
                 found = _rank(job, model, log, None if users is None else users[USER], items)
-        out.write_predictions(found, store.model_version(model.to_files()))
+        out.write_predictions(found, version)
         return out.publish()
 
 
@@ -218,10 +225,46 @@ def _write_refused(refused: pl.DataFrame, folder: Path | None) -> None:
         store.write_table(folder / "refused.parquet", refused)
 
 
-def _load(job: Job, version: str) -> WillLikeModel:
+def load_model(out: str | os.PathLike[str], version: str = "current", threads: int = 0) -> WillLikeModel:
+    """Read a published model, every byte checked.
+
+    Parameters
+    ----------
+    out : path-like
+        The output folder.
+    version : str
+        One of `recsys models list`, or `current`.
+    threads : int
+        0 means one a core.
+
+    Returns
+    -------
+    WillLikeModel
+        Without its log: `recommend` must be told what to exclude.
+
+    Raises
+    ------
+    InputError
+        When there is no such version, or a file is not what was published.
+
+    """
+    return WillLikeModel.from_files(store.read_model_files(out, version), threads)
+
+
+def _load(job: Job, version: str) -> tuple[WillLikeModel, str]:
+    out = job.settings.output.path
     with job.stage("load"):
-        files = store.read_model_files(job.settings.output.path, version)
-        return WillLikeModel.from_files(files, job.threads)
+        # By its name from here on: `current` may move while we work.
+        name = str(store.describe_model(out, version)["model_version"])
+        return load_model(out, name, job.threads), name
+
+
+def _require_ids(table: pl.DataFrame, name: str) -> None:
+    needed = {"users": (USER,), "items": (ITEM,), "pairs": (USER, ITEM)}[name]
+    require_columns(table, needed, f"the table of {name}")
+    for column in needed:
+        if missing := table[column].null_count():
+            raise DataError(f"{missing:,} of {len(table):,} rows of the table of {name} have no {column}")
 
 
 def _evaluate(job: Job, snapshots: Snapshots) -> Evaluation:
@@ -245,6 +288,6 @@ def _rank(
     items: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     output = job.settings.output
-    exclude = pairs_of(log.exposures, output.exclude)
+    exclude = pairs_of(log.shown, output.exclude)
     ranked: pl.DataFrame = model.recommend(users, output.top_n, items=items, exclude=exclude)
     return ranked

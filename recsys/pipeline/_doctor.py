@@ -12,8 +12,9 @@ from recsys import events
 from recsys.config import Settings
 
 _LIBRARIES = ("recsys", "dataframely", "implicit", "numpy", "polars", "scipy", "typer", "pandas")
-#: Measured by tests/benchmarks/memory.py: interpreter and libraries, then bytes a row of the log.
-BASE_MEBIBYTES, BYTES_A_ROW = 350, 600
+#: Interpreter and libraries, then bytes a row of the log; fitted to the peaks that
+#: tests/benchmarks/main_job.py measured: 239 MiB for 50,000 rows, 700 MiB for 983,643.
+BASE_MEBIBYTES, BYTES_A_ROW = 220, 400
 _SNAPSHOTS = 4
 
 
@@ -61,7 +62,7 @@ def _blas() -> list[str]:
 
 def _forecast(settings: Settings) -> dict[str, Any]:
     rows, users, items = events.measure(settings.events)
-    signals = 2 + len(set(settings.events.signals))
+    signals = 3 + len(set(settings.events.signals))  # exposed, liked, and dwell if it is there
     factors = (users + items) * settings.model.factors * signals * 4 * _SNAPSHOTS
     return {
         "log": str(Path(settings.events.path or "")),

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from recsys import events
+from recsys import events, store
 from recsys.config import Settings
 from recsys.events import EventLog
 
@@ -32,6 +33,8 @@ class Job:
         0 means one a core. No result depends on it.
     stages : list of dict
         `stage`, `seconds` and `peak_mebibytes` of those that ended, in order.
+    inputs : list of dict
+        `path`, `bytes`, `mtime` and `sha256` of the files that were read.
 
     """
 
@@ -40,6 +43,7 @@ class Job:
     as_of: datetime | None = None
     threads: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -69,7 +73,14 @@ class Job:
         """
         with self.stage("read"):
             log = events.read(self.settings.events, self.as_of)
-        for name in ("refused", "duplicates", "unsettled", "likes_without_view"):
+            self.inputs = [_describe_input(Path(file)) for file in log.files]
+        for name in ("refused", "duplicates", "unsettled", "folded", "likes_without_view"):
             if rows := getattr(log.counts, name):
                 _log.info("%s: %s rows", name, f"{rows:,}", extra={"event": name, "rows": rows})
         return log
+
+
+def _describe_input(path: Path) -> dict[str, Any]:
+    about = path.stat()
+    described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}
+    return {**described, "sha256": store.sha256_of(path)}

@@ -227,7 +227,7 @@ def _manifest(job: Job, log: EventLog, result: Result) -> dict[str, Any]:
         "command": job.command,
         "as_of": log.as_of.isoformat(),
         "model_version": result.model_version,
-        "inputs": [_describe_input(Path(file)) for file in log.files],
+        "inputs": job.inputs,
         "rows": {**asdict(log.counts), "predicted": result.predictions},
         "windows": figures.get("windows"),
         "metrics": figures.get("metrics"),
@@ -236,9 +236,3 @@ def _manifest(job: Job, log: EventLog, result: Result) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
         "stages": job.stages,
     }
-
-
-def _describe_input(path: Path) -> dict[str, Any]:
-    about = path.stat()
-    described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}
-    return {**described, "sha256": store.sha256_of(path)}

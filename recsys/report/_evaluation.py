@@ -29,6 +29,7 @@ _MODELS = {
     "base_rate": "base rate",
     "item_rate": "item rate",
     "user_item_rate": "user and item rate",
+    "all_rates": "all rates and counts, no factors",
     "like_als": "calibrated like-ALS alone",
 }
 
@@ -63,7 +64,10 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
         headline=headline(evaluation),
         columns=_COLUMNS,
         gain="normalized_entropy_gain",
-        models={"recsys": evaluation.metrics, **{_MODELS[k]: v for k, v in evaluation.baselines.items()}},
+        models={
+            "recsys": evaluation.metrics,
+            **{_MODELS.get(k, k): v for k, v in evaluation.baselines.items()},
+        },
         rate=rate,
         figure=draw_reliability(evaluation.reliability, evaluation.reliability_null, rate),
         about=dict(about),
@@ -83,11 +87,11 @@ def headline(evaluation: Evaluation) -> str:
 
     """
     entropy = evaluation.metrics["normalized_entropy"]
-    verdict = "inside" if evaluation.calibration.within_null_band else "outside"
+    verdict = "above" if evaluation.calibration.above_null_band else "not above"
     return (
         f"{1 - entropy.value:.1%} of the uncertainty about a like was gone before the exposure "
         f"(95 % interval {1 - entropy.high:.1%} to {1 - entropy.low:.1%}); "
-        f"miscalibration is {verdict} the band of chance."
+        f"miscalibration is {verdict} what chance alone would show."
     )
 
 
