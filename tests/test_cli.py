@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -199,7 +200,8 @@ def test_an_event_log_runs_as_an_exposure_log_does(call: Call, world: Path, tmp_
     log = pl.read_parquet(world / "events.parquet").select("user_id", "item_id", "timestamp", "liked")
     views = log.drop("liked").with_columns(event_type=pl.lit("VIEW"))
     likes = log.filter("liked").drop("liked").with_columns(event_type=pl.lit("LIKE"))
-    pl.concat([views, likes]).write_csv(tmp_path / "events.csv.gz", compression="gzip")
+    text = pl.concat([views, likes]).write_csv()
+    (tmp_path / "events.csv.gz").write_bytes(gzip.compress(text.encode()))
     log.write_parquet(tmp_path / "exposures.parquet")
     (tmp_path / "recsys.toml").write_text(
         "[events]\npath = 'events.csv.gz'\nlayout = 'event_log'\nevent_types = { view = ['VIEW'], like = ['LIKE'] }\n"

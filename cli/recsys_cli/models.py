@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored, with_options
-from recsys_cli.show import print_json, print_table
+from recsys_cli.show import print_json, print_nested, print_table
 
 app = typer.Typer(help="Look at published model versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,7 +39,7 @@ def show_model(
     if stored.json:
         print_json(found)
         return
-    print_table(("key", "value"), [(str(key), str(value)) for key, value in found.items()])
+    print_nested(found)
 
 
 app.command("list")(with_options(list_models))

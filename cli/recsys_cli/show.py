@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -26,6 +26,19 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
     for line in lines:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_nested(value: Mapping[str, Any]) -> None:
+    """Print nested figures, one a line, keys joined by dots."""
+    print_table(("what", "found"), list(_flat(value)))
+
+
+def _flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, one in value.items():
+        if isinstance(one, Mapping) and one:
+            yield from _flat(one, f"{above}{key}.")
+        else:
+            yield above + key, f"{one:.4g}" if isinstance(one, float) else str(one)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -17,10 +17,13 @@ from recsys.events._times import TEXT
 from recsys.schema import EARLIEST, LATEST
 
 # Names without case, underscores and blanks, the surest first.
-USERS = "userid uid user personid visitorid viewerid customerid memberid accountid profileid reviewerid"
+USERS = (
+    "userid uid user personid visitorid viewerid customerid memberid accountid profileid reviewerid "
+    "person visitor viewer customer member account"
+)
 ITEMS = (
     "itemid iid item videoid movieid contentid articleid productid newsid postid photoid songid trackid "
-    "bookid docid documentid adid asin sku isbn"
+    "bookid docid documentid adid clipid asin sku isbn video movie clip article product post song track"
 )
 TIMES = (
     "timestamp timestampms timems timestampus ts time datetime eventtime eventtimestamp createdat "
@@ -117,8 +120,8 @@ def roles_of(columns: Columns) -> dict[str, str]:
     missing = [role for role, name in roles.items() if name is None]
     if missing:
         raise ConfigError(
-            f"no column looks like the {missing[0]}: name it in recsys.toml, events.columns.{missing[0]}; "
-            f"there are {', '.join(repr(name) for name in types)}"
+            f"no column looks like the {missing[0]}: write a recsys.toml with [events] path = 'THE LOG' and "
+            f"columns = {{ {missing[0]} = 'ITS COLUMN' }}; there are {', '.join(repr(name) for name in types)}"
         )
     named = [name for name in ids if name not in roles.values() and not types[name].is_float()]
     roles |= {"creator": by_name(CREATORS, named), "category": by_name(CATEGORIES, named)}
