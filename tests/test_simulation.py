@@ -31,6 +31,7 @@ from recsys.simulation import (
     write_simulation,
 )
 from recsys.simulation._truth import look_up, p_like_before
+from recsys_cli.options import with_options
 from recsys_cli.simulate import simulate as simulate_command
 
 ROOT = Path(__file__).parent.parent
@@ -345,7 +346,7 @@ def test_the_page_says_which_command_made_it(tmp_path, monkeypatch):
 
 def run(*arguments: str):
     app = typer.Typer()
-    app.command()(simulate_command)
+    app.command()(with_options(simulate_command))
     return CliRunner().invoke(app, [*arguments])
 
 
