@@ -105,7 +105,13 @@ class Columns(_Section):
 
 
 class EventsSettings(_Section):
-    """Where the log is and how to read it."""
+    """Where the log is and how to read it.
+
+    `signals` and `outcomes` are columns, or SQL with a name (``"a / b AS share"``). `event_types` says
+    which types of an event log are a `view`, a `like`, or an outcome; a like belongs to the last view at
+    most `like_within` before it. Exposures younger than `settle` at a cut say nothing yet. The job stops
+    when more than the share `max_refused` of the rows is refused.
+    """
 
     path: str | None = None
     layout: Literal["exposures", "event_log"] = "exposures"
@@ -129,7 +135,10 @@ class EventsSettings(_Section):
 
 
 class WindowsSettings(_Section):
-    """Lengths back from as_of, or instants with a zone."""
+    """Lengths back from as_of, or instants with a zone.
+
+    `gap` lies before each window: features are from before it, as in a job that serves a day later.
+    """
 
     calibrate: Duration = timedelta(days=3)
     test: Duration = timedelta(days=3)
@@ -143,7 +152,8 @@ class ModelSettings(_Section):
 
     `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence
     ``1 + alpha * r``. `l2` is the ridge penalty of the head on standardised features. A signal with
-    fewer than `min_signal_rows` positive rows before the cut is skipped and named.
+    fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
+    on predictions for `folds` folds of users, each left out in turn.
     """
 
     engine: Literal["local"] = "local"
@@ -159,20 +169,23 @@ class ModelSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    """How figures get their intervals."""
+    """How figures get their intervals: `bootstraps` draws of users, `null_draws` of labels."""
 
     bootstraps: Annotated[int, Field(ge=100)] = 1000
     null_draws: Annotated[int, Field(ge=100)] = 200
 
 
 class GatesSettings(_Section):
-    """Bounds that a run must meet before anything is published."""
+    """Bounds that a run must meet before anything is published.
+
+    1 is a forecaster that only knows the like rate of the test window.
+    """
 
     max_normalized_entropy: Annotated[float, Field(gt=0)] = 1.0
 
 
 class OutputSettings(_Section):
-    """Where results go, and how many of them."""
+    """Where results go, and how many of them: `top_n` items a user, `keep` model versions."""
 
     path: str = "out"
     top_n: Annotated[int, Field(ge=1)] = 100

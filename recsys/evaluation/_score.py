@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from recsys.config import EvaluationSettings
 from recsys.inference import Estimate, bootstrap_interval, ratio_of_sums
 from recsys.metrics import (
+    average_precision_at,
     binary_entropy,
+    catalogue_coverage,
     corp_decomposition,
+    exposure_gini,
     miscalibration_null_band,
     ndcg_at,
     recall_at,
@@ -21,8 +24,10 @@ from recsys.metrics import (
 from recsys.model import WillLikeModel
 from recsys.schema import ITEM, LIKED, USER
 
-NDCG_AT, RECALL_AT = 10, 20
-RANKING = (f"ndcg@{NDCG_AT}", f"recall@{RECALL_AT}")
+#: Means over users, with intervals; then figures of all lists together, without.
+PER_USER = {"ndcg@10": (ndcg_at, 10), "recall@20": (recall_at, 20), "map@10": (average_precision_at, 10)}
+OVER_LISTS = {"coverage@20": (catalogue_coverage, 20), "exposure_gini@20": (exposure_gini, 20)}
+LONGEST_LIST = 20
 
 
 @dataclass(frozen=True)
@@ -113,19 +118,26 @@ def score_ranking(
     Returns
     -------
     dict of str to Estimate
-        Means over users; NaN when no user has a relevant item, or the model finds all items equal.
+        `ndcg@10`, `recall@20`, `map@10`: means over users; `coverage@20`, `exposure_gini@20`: of their
+        lists together, without interval. NaN when no user has a relevant item, or the model finds all
+        items equal.
 
     """
     relevant = rows.filter(LIKED).select(USER, ITEM).unique(maintain_order=True)
     relevant = relevant.join(seen.select(USER, ITEM), on=[USER, ITEM], how="anti", maintain_order="left")
     if relevant.is_empty() or not _orders_items(model):
-        return dict.fromkeys(RANKING, Estimate(np.nan, np.nan, np.nan))
-    ranked = model.recommend(relevant[USER], n=max(NDCG_AT, RECALL_AT), exclude=seen)
-    per_user = (ndcg_at(ranked, relevant, NDCG_AT), recall_at(ranked, relevant, RECALL_AT))
-    return {
-        name: _mean_over_users(frame["value"].to_numpy(), settings, seed)
-        for name, frame in zip(RANKING, per_user, strict=True)
+        return dict.fromkeys([*PER_USER, *OVER_LISTS], Estimate(np.nan, np.nan, np.nan))
+    ranked = model.recommend(relevant[USER], n=LONGEST_LIST, exclude=seen)
+    catalogue = len(model.snapshot.entities[ITEM].index)
+    means = {
+        name: _mean_over_users(figure(ranked, relevant, k)["value"].to_numpy(), settings, seed)
+        for name, (figure, k) in PER_USER.items()
     }
+    wholes = {
+        name: Estimate(figure(ranked, catalogue, k), np.nan, np.nan)
+        for name, (figure, k) in OVER_LISTS.items()
+    }
+    return {**means, **wholes}
 
 
 def _orders_items(model: WillLikeModel) -> bool:

@@ -1,13 +1,4 @@
-"""What a head may know about a (user, item) pair at a cut.
-
-A `Snapshot` holds everything that was known before one cut: factors of each signal, and a table of
-rates and counts for each kind of entity (user, item, creator, category), whose last row is an
-entity never seen. The features of a pair are rows of those tables side by side, then one dot product a
-factorisation. Training and serving both call `Snapshot.pair_features`; nothing else makes features.
-
-A head is fitted at one cut and serves at a later one, where every count and score has grown. So counts are
-told relative to their mean at the cut, and dot products in units of their typical score.
-"""
+"""A log and a cut -> Snapshot."""
 
 from __future__ import annotations
 
@@ -17,14 +8,13 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import betaln, digamma
 
 from recsys.config import ModelSettings
 from recsys.engines import Engine, engine_for
 from recsys.errors import DataError
 from recsys.events import EventLog
-from recsys.factors import Factors
+from recsys.features._rates import shrunk_log_odds
+from recsys.features._snapshot import COUNT, ENTITIES, LINKS, EntityTable, Snapshot
 from recsys.matrix import (
     UNSEEN,
     IdIndex,
@@ -34,132 +24,8 @@ from recsys.matrix import (
     one_blas_thread,
     strengths,
 )
-from recsys.schema import CATEGORY, CREATOR, EXPOSED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
+from recsys.schema import EXPOSED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
-
-DOT, COUNT = "dot:", "ln_exposures"
-ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
-LINKS = (CREATOR, CATEGORY)
-
-
-@dataclass(frozen=True)
-class EntityTable:
-    """What is known about each user, item, creator or category.
-
-    Attributes
-    ----------
-    index : IdIndex
-        n ids.
-    names : tuple of str
-        d features.
-    values : ndarray of float64, shape (n + 1, d)
-        The last row is an entity never seen, which is where the place -1 points.
-
-    """
-
-    index: IdIndex
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs as places in a snapshot; -1 is unseen.
-
-    Attributes
-    ----------
-    places : dict of str to ndarray of int32, shape (n,)
-        For each kind of entity in the snapshot.
-
-    """
-
-    places: dict[str, NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything that was known before `cut`.
-
-    Attributes
-    ----------
-    cut : datetime.datetime
-    factors : dict of str to Factors
-        By signal: `exposed`, each declared signal, `liked`.
-    entities : dict of str to EntityTable
-        By id column: `user_id`, `item_id`, and `creator_id`, `category` where the log has them.
-    links : dict of str to ndarray of int32, shape (n_items + 1,)
-        Each item's creator and category; -1 is unknown.
-    skipped : tuple of str
-        Signals with too few positive rows before the cut.
-
-    """
-
-    cut: datetime
-    factors: dict[str, Factors]
-    entities: dict[str, EntityTable]
-    links: dict[str, NDArray[np.int32]]
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the pair features, in order."""
-        tables = [f"{kind}:{name}" for kind, table in self.entities.items() for name in table.names]
-        return (*tables, *(f"{DOT}{signal}" for signal in self.factors))
-
-    def place(self, pairs: pl.DataFrame) -> Pairs:
-        """Find each pair's places.
-
-        Parameters
-        ----------
-        pairs : polars.DataFrame
-            `user_id`, `item_id`; a `creator_id` or `category` beats what the log said of the item.
-
-        Returns
-        -------
-        Pairs
-
-        """
-        places = {kind: self.entities[kind].index.codes(pairs[kind]) for kind in (USER, ITEM)}
-        places |= self.place_links(places[ITEM], pairs)
-        return Pairs(places)
-
-    def place_links(self, items: NDArray[np.int32], given: pl.DataFrame) -> dict[str, NDArray[np.int32]]:
-        """Find the creator and category of items: as given, else as the log said.
-
-        Parameters
-        ----------
-        items : ndarray of int32, shape (n,)
-        given : polars.DataFrame of n rows
-
-        Returns
-        -------
-        dict of str to ndarray of int32, shape (n,)
-
-        """
-        found = {}
-        for kind, linked in self.links.items():
-            found[kind] = linked[items]
-            if kind in given.columns:
-                codes = self.entities[kind].index.codes(given[kind])
-                found[kind] = np.where(given[kind].is_null().to_numpy(), found[kind], codes)
-        return found
-
-    def pair_features(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Compute the features of pairs, for training and for serving.
-
-        Parameters
-        ----------
-        pairs : Pairs of length n
-
-        Returns
-        -------
-        ndarray of float64, shape (n, len(names))
-
-        """
-        users, items = pairs.places[USER], pairs.places[ITEM]
-        blocks = [table.values[pairs.places[kind]] for kind, table in self.entities.items()]
-        dots = [one.scores(users, items)[:, None] / one.typical_score for one in self.factors.values()]
-        return np.hstack([*blocks, *dots])
 
 
 @dataclass
@@ -329,66 +195,6 @@ def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """ln(1 + n), less its mean over the entities; the last value is n = 0."""
     # Counts grow with the log: uncentred, a head fitted at one cut is biased at the next.
     return np.log1p(np.append(counts, 0)) - np.log1p(counts).mean() if len(counts) else np.zeros(1)
-
-
-def shrunk_log_odds(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Estimate each entity's rate, shrunk towards its peers: empirical Bayes, in log-odds.
-
-    Parameters
-    ----------
-    successes, trials : ndarray of int, shape (n,)
-
-    Returns
-    -------
-    ndarray of float64, shape (n + 1,)
-        ``ln((k + a) / (m - k + b))`` for k successes in m trials; the last value is the prior
-        ``ln(a / b)``, for an entity never seen.
-
-    """
-    a, b = fit_beta_binomial(successes, trials)
-    k, m = np.append(successes, 0), np.append(trials, 0)
-    return np.asarray(np.log((k + a) / (m - k + b)))
-
-
-def fit_beta_binomial(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> tuple[float, float]:
-    """Fit the beta-binomial's a and b by maximum likelihood.
-
-    Parameters
-    ----------
-    successes, trials : ndarray of int, shape (n,)
-        Entities without trials say nothing.
-
-    Returns
-    -------
-    a, b : float
-        Positive. Prior mean a / (a + b); prior weight a + b, in trials, at most 2.4 million.
-
-    Notes
-    -----
-    Maximises ``sum ln B(k + a, m - k + b) - ln B(a, b)`` over ln a, ln b. Equal (k, m) are counted
-    once with their multiplicity.
-
-    """
-    cells, multiplicity = np.unique(np.column_stack([successes, trials]), axis=0, return_counts=True)
-    held = cells[:, 1] > 0
-    k, m, weight = cells[held, 0], cells[held, 1], multiplicity[held]
-    if not len(k):
-        return 1.0, 1.0
-    mean = (np.sum(weight * k) + 0.5) / (np.sum(weight * m) + 1.0)
-
-    def negative_log_likelihood(ln_ab: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        a, b = np.exp(ln_ab)
-        value = np.sum(weight * (betaln(k + a, m - k + b) - betaln(a, b)))
-        both = digamma(m + a + b) - digamma(a + b)
-        slope_a = a * np.sum(weight * (digamma(k + a) - digamma(a) - both))
-        slope_b = b * np.sum(weight * (digamma(m - k + b) - digamma(b) - both))
-        return -float(value), -np.array([slope_a, slope_b])
-
-    start = np.log([5.0 * mean, 5.0 * (1.0 - mean)])
-    bounds = [(-12.0, 14.0), (-12.0, 14.0)]
-    best = minimize(negative_log_likelihood, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    a, b = np.exp(best.x)
-    return float(a), float(b)
 
 
 def _last_link(

@@ -1,0 +1,138 @@
+"""What was known before a cut -> features of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.factors import Factors
+from recsys.matrix import IdIndex
+from recsys.schema import CATEGORY, CREATOR, ITEM, USER
+
+DOT, COUNT = "dot:", "ln_exposures"
+ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
+LINKS = (CREATOR, CATEGORY)
+
+
+@dataclass(frozen=True)
+class EntityTable:
+    """What is known about each user, item, creator or category.
+
+    Attributes
+    ----------
+    index : IdIndex
+        n ids.
+    names : tuple of str
+        d features.
+    values : ndarray of float64, shape (n + 1, d)
+        The last row is an entity never seen, which is where the place -1 points.
+
+    """
+
+    index: IdIndex
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs as places in a snapshot; -1 is unseen.
+
+    Attributes
+    ----------
+    places : dict of str to ndarray of int32, shape (n,)
+        For each kind of entity in the snapshot.
+
+    """
+
+    places: dict[str, NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that was known before `cut`.
+
+    Attributes
+    ----------
+    cut : datetime.datetime
+    factors : dict of str to Factors
+        By signal: `exposed`, each declared signal, `liked`.
+    entities : dict of str to EntityTable
+        By id column: `user_id`, `item_id`, and `creator_id`, `category` where the log has them.
+    links : dict of str to ndarray of int32, shape (n_items + 1,)
+        Each item's creator and category; -1 is unknown.
+    skipped : tuple of str
+        Signals with too few positive rows before the cut.
+
+    """
+
+    cut: datetime
+    factors: dict[str, Factors]
+    entities: dict[str, EntityTable]
+    links: dict[str, NDArray[np.int32]]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pair features, in order."""
+        tables = [f"{kind}:{name}" for kind, table in self.entities.items() for name in table.names]
+        return (*tables, *(f"{DOT}{signal}" for signal in self.factors))
+
+    def place(self, pairs: pl.DataFrame) -> Pairs:
+        """Find each pair's places.
+
+        Parameters
+        ----------
+        pairs : polars.DataFrame
+            `user_id`, `item_id`; a `creator_id` or `category` beats what the log said of the item.
+
+        Returns
+        -------
+        Pairs
+
+        """
+        places = {kind: self.entities[kind].index.codes(pairs[kind]) for kind in (USER, ITEM)}
+        places |= self.place_links(places[ITEM], pairs)
+        return Pairs(places)
+
+    def place_links(self, items: NDArray[np.int32], given: pl.DataFrame) -> dict[str, NDArray[np.int32]]:
+        """Find the creator and category of items: as given, else as the log said.
+
+        Parameters
+        ----------
+        items : ndarray of int32, shape (n,)
+        given : polars.DataFrame of n rows
+
+        Returns
+        -------
+        dict of str to ndarray of int32, shape (n,)
+
+        """
+        found = {}
+        for kind, linked in self.links.items():
+            found[kind] = linked[items]
+            if kind in given.columns:
+                codes = self.entities[kind].index.codes(given[kind])
+                found[kind] = np.where(given[kind].is_null().to_numpy(), found[kind], codes)
+        return found
+
+    def pair_features(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Compute the features of pairs, for training and for serving.
+
+        Parameters
+        ----------
+        pairs : Pairs of length n
+
+        Returns
+        -------
+        ndarray of float64, shape (n, len(names))
+
+        """
+        users, items = pairs.places[USER], pairs.places[ITEM]
+        blocks = [table.values[pairs.places[kind]] for kind, table in self.entities.items()]
+        dots = [one.scores(users, items)[:, None] / one.typical_score for one in self.factors.values()]
+        return np.hstack([*blocks, *dots])
