@@ -68,6 +68,22 @@ class IdIndex:
         return found["code"].fill_null(UNSEEN).to_numpy()
 
 
+def distinct_codes(values: pl.Series) -> NDArray[np.int32]:
+    """Number the distinct values of a column, in sorted order.
+
+    Parameters
+    ----------
+    values : polars.Series of length n
+        Without nulls.
+
+    Returns
+    -------
+    ndarray of int32, shape (n,)
+
+    """
+    return IdIndex.of(values).codes(values)
+
+
 def median_positive(values: NDArray[np.float64]) -> float:
     """Take the median of the positive values: the unit in which strengths are counted.
 

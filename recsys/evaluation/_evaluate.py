@@ -17,7 +17,7 @@ from recsys.evaluation._score import Calibration, score_calibration, score_ranki
 from recsys.events import EventLog, read
 from recsys.features import Snapshots
 from recsys.inference import Estimate, paired_difference, probability_metrics
-from recsys.matrix import IdIndex
+from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
 from recsys.model import WillLikeModel, fit_model
 from recsys.schema import ITEM, LIKED, TIME, USER, Frame, Losses, validated
@@ -210,7 +210,7 @@ class _Trial:
         """Score one model's probabilities and its ranking."""
         return {
             **probability_metrics(
-                _users(self.rows),
+                distinct_codes(self.rows[USER]),
                 self.rows[LIKED].to_numpy(),
                 will_like,
                 reference_rate=model.base_rate,
@@ -238,7 +238,7 @@ def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeMod
         calibrate=trial.calibrate,
         rows=_count_rows(model, rows),
         metrics=metrics,
-        gauc_share_of_rows=user_aucs(_users(rows), liked, will_like).share_of_rows,
+        gauc_share_of_rows=user_aucs(distinct_codes(rows[USER]), liked, will_like).share_of_rows,
         calibration=score_calibration(liked, will_like, metrics["bias"], trial.settings, trial.seed),
         baselines=compared,
         reliability=reliability_curve(liked, will_like),
@@ -248,17 +248,13 @@ def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeMod
     )
 
 
-def _users(rows: pl.DataFrame) -> NDArray[np.int32]:
-    return IdIndex.of(rows[USER]).codes(rows[USER])
-
-
 def _probabilities(model: WillLikeModel, rows: pl.DataFrame) -> NDArray[np.float64]:
     return model.probabilities(model.snapshot.place(rows))
 
 
 def _entropy_gain(theirs: NDArray[np.float64], ours: NDArray[np.float64], rows: pl.DataFrame) -> Estimate:
     gain, entropy = (
-        paired_difference(theirs, ours, _users(rows)),
+        paired_difference(theirs, ours, distinct_codes(rows[USER])),
         binary_entropy(rows[LIKED].to_numpy().mean()),
     )
     return Estimate(*(float(end / entropy) for end in (gain.value, gain.low, gain.high)))

@@ -15,7 +15,7 @@ from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, UsageError
 from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
-from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
+from recsys.matrix import UNSEEN, IdIndex, UserItems, distinct_codes, interactions
 from recsys.model._artefact import from_files, to_files
 from recsys.model._rank import logit_factors, score_factors, score_order
 from recsys.probability import ProbabilityHead, fit_probability_head
@@ -372,11 +372,7 @@ def fit_model(
     columns = [before.names.index(name) for name in names]
     features = before.pair_features(before.place(rows))[:, columns]
     head = fit_probability_head(
-        features, rows[LIKED].to_numpy(), _user_codes(rows), names, snapshots.settings
+        features, rows[LIKED].to_numpy(), distinct_codes(rows[USER]), names, snapshots.settings
     )
     after = snapshots.at(refresh_to, tuple(name for name in log.signals if name in before.factors))
     return WillLikeModel(after, head, shown, snapshots.threads)
-
-
-def _user_codes(rows: pl.DataFrame) -> NDArray[np.int32]:
-    return IdIndex.of(rows[USER]).codes(rows[USER])
