@@ -2,19 +2,53 @@
 
 A world is a handful of knobs and a seed. It yields an exposure log like any other, and beside it what no
 real log can say: the probability of every like before the exposure, and given how long the item was
-watched.
+watched. The log is drawn one refresh of the feed after another, so that it never has to fit in memory.
+
+Names are imported when they are first used: the command line lists the knobs without loading NumPy.
 """
 
-from recsys.simulation._files import write_simulation
-from recsys.simulation._simulate import EVENTS_SCHEMA, Simulation, simulate, true_probabilities
-from recsys.simulation._world import PRESETS, World
+from __future__ import annotations
 
-__all__ = [
-    "EVENTS_SCHEMA",
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.simulation._files import read_truth, write_simulation
+    from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA
+    from recsys.simulation._simulate import Simulation, simulate
+    from recsys.simulation._truth import Truth
+    from recsys.simulation._world import PRESETS, World
+
+_HOMES = {
+    "PRESETS": "_world",
+    "World": "_world",
+    "EVENTS_SCHEMA": "_play",
+    "TRUTH_SCHEMA": "_play",
+    "Truth": "_truth",
+    "Simulation": "_simulate",
+    "simulate": "_simulate",
+    "write_simulation": "_files",
+    "read_truth": "_files",
+}
+
+__all__ = [  # noqa: RUF022 (the order of the data)
     "PRESETS",
-    "Simulation",
     "World",
+    "EVENTS_SCHEMA",
+    "TRUTH_SCHEMA",
+    "Truth",
+    "Simulation",
     "simulate",
-    "true_probabilities",
     "write_simulation",
+    "read_truth",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recsys.simulation' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"recsys.simulation.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

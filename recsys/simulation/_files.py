@@ -4,167 +4,114 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
 
 from recsys.config import CONFIG_NAME
-from recsys.errors import OutputError
-from recsys.simulation._feed import CANDIDATES
-from recsys.simulation._simulate import Simulation
-from recsys.simulation._truth import HALF_WATCHED
+from recsys.errors import InputError, OutputError
+from recsys.simulation._page import page_text, settings_text
+from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA, play
+from recsys.simulation._press import AFTER
+from recsys.simulation._scene import Scene, set_scene
+from recsys.simulation._stream import parquet_streams
+from recsys.simulation._truth import Truth, tell_truth
 from recsys.simulation._world import World
 
-_ROW_GROUP = 1 << 18
-_SETTINGS = """\
-# A simulated log, ready to run. What was planted in it is in README.md and truth/.
-
-[events]
-path = "events.parquet"       # relative to this file
-signals = ["long_view"]       # recorded without a button; one factorisation each
-outcomes = ["long_view", "follow", "share"]
-
-[events.columns]              # role = column; user, item and time have their default names
-like = "liked"
-dwell = "dwell_seconds"
-creator = "creator_id"
-category = "category"
-
-[windows]                     # lengths back from the end of the log
-calibrate = "{window}"
-test = "{window}"
-
-[model]
-factors = 16
-iterations = 15
-alpha = 10.0                  # confidence = 1 + alpha * r
-regularization = 0.05
-
-[output]
-path = "out"
-top_n = 20
-"""
-_README = """\
-# A simulated log with known truth
-
-{made_by}
-
-    {command}
-
-{rows:,} exposures of {items:,} items to {users:,} users over {days} days. No person is behind any row.
-Liked: {liked:.1%}. Long views: {long_view:.1%}. Followed by a follow: {follow:.1%}, by a share: {share:.1%}.
-
-## What was planted
-
-- **Taste.** The utility of an item to a user is `taste · direction + quality`, in {taste_dims} dimensions.
-  The first term has standard deviation {taste_spread} between users, quality {quality_spread} between items.
-  Items keep to their creator's direction, creators to their category's.
-- **Dwell** reads utility through noise, and is kept to 0.1 s:
-  `dwell_seconds = duration · expit(utility - {half} + {dwell_noise} · noise)`.
-  A `long_view` is half of the item or more.
-- **A press** follows dwell:
-  `logit P = {intercept:.3f} + habit + {beta_dwell} · ln(1 + dwell_seconds) + {beta_like} · utility`.
-  {knows}
-  Habit is normal between users, with standard deviation {habit_spread}.
-- **Follow and share** depend on utility, never on the press: likes foretell them through taste alone.
-- **The feed** draws {candidates} published items by popularity and shows one of them,
-  with odds `exp({policy_taste} · taste · direction)`. It rarely shows a pair twice, and never reads likes.
-- Users differ widely in how often they come, items in how often they are shown.
-  Some items are born inside the log.
-
-## Files
-
-- `events.parquet`: the log, one row an exposure, sorted by time.
-- `recsys.toml`: settings that read it.
-- `truth/exposures.parquet`, row by row beside the log: `utility`, `p_like_before` (dwell integrated out),
-  `p_like_given_dwell`, `p_long_view_before`.
-- `truth/users.parquet`: `habit`, `activity`, `taste`. `truth/items.parquet`: `direction`, `quality`,
-  `popularity`, `duration_seconds`, and what the log says of each item.
-- `truth/world.json`: every knob, and the intercept found for them.
-"""
+_COUNTED = ("liked", "long_view", *AFTER)
+_USERS, _ITEMS, _WORLD = "users.parquet", "items.parquet", "world.json"
 
 
-def write_simulation(simulation: Simulation, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Write a log, its truth, settings that read it and a page about it.
+def write_simulation(world: World, folder: str | os.PathLike[str], overwrite: bool = False) -> Truth:
+    """Draw a log into a folder, with its truth, settings that read it and a page about it.
+
+    The log is written while it is drawn, and never held whole in memory.
 
     Parameters
     ----------
-    simulation : Simulation
+    world : World
     folder : path-like
         Made where it is missing.
     overwrite : bool
         Write into a folder that holds something. Files with other names stay.
 
+    Returns
+    -------
+    Truth
+        As `read_truth` reads it back.
+
     Raises
     ------
     OutputError
         When the folder holds something and `overwrite` is not set, or cannot be written.
+    UsageError
+        When somebody would have to watch for longer than the log lasts. Nothing is written.
     """
     folder = Path(folder)
     try:
         if not overwrite and folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{str(folder)!r} is not empty: name another folder, or pass --overwrite")
-        _write(simulation, folder)
-    except OSError as error:
-        raise OutputError(f"{str(folder)!r} cannot be written: {error.strerror or error}") from None
+        return _write(set_scene(world), folder)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"{str(folder)!r} cannot be written: {said}") from None
 
 
-def _write(simulation: Simulation, folder: Path) -> None:
+def read_truth(folder: str | os.PathLike[str]) -> Truth:
+    """Read back what a simulated world is like, to ask it for its probabilities.
+
+    Parameters
+    ----------
+    folder : path-like
+        As written by `write_simulation`.
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    InputError
+        When the folder holds no truth.
+
+    Examples
+    --------
+    >>> truth = read_truth("data/sample")
+    >>> truth.probabilities(pl.DataFrame({"user_id": [1], "item_id": [7]})).height
+    1
+    """
+    truth = Path(folder) / "truth"
+    try:
+        said = json.loads((truth / _WORLD).read_text(encoding="utf-8"))
+        users, items = pl.read_parquet(truth / _USERS), pl.read_parquet(truth / _ITEMS)
+        return Truth(World(**said["world"]), said["like_intercept"], users, items)
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.ComputeError) as error:
+        raise InputError(f"{str(truth)!r} does not hold the truth of a simulated log: {error}") from None
+
+
+def _write(scene: Scene, folder: Path) -> Truth:
     truth = folder / "truth"
     truth.mkdir(parents=True, exist_ok=True)
-    knobs = {"world": asdict(simulation.world), "like_intercept": simulation.like_intercept}
-    _write_parquet(simulation.events, folder / "events.parquet")
-    _write_parquet(simulation.truth_users, truth / "users.parquet")
-    _write_parquet(simulation.truth_items, truth / "items.parquet")
-    _write_parquet(simulation.truth_exposures, truth / "exposures.parquet")
-    _write_text(json.dumps(knobs, indent=2) + "\n", truth / "world.json")
-    _write_text(_SETTINGS.format(window=_window_length(simulation.world.days)), folder / CONFIG_NAME)
-    _write_text(_describe(simulation, folder), folder / "README.md")
-
-
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    # Left to itself, the size of a row group may follow the number of threads.
-    frame.write_parquet(path, compression="zstd", compression_level=19, row_group_size=_ROW_GROUP)
+    files = {folder / "events.parquet": EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
+    counts = dict.fromkeys(_COUNTED, 0)
+    with parquet_streams(files) as (events, exposures):
+        for part in play(scene):
+            events.put(part.events)
+            exposures.put(part.truth)
+            for name in _COUNTED:
+                counts[name] += int(part.events[name].sum())
+    told = tell_truth(scene, part.likes)
+    rates = {name: count / scene.world.exposures for name, count in counts.items()}
+    knobs = {"world": asdict(scene.world), "like_intercept": scene.like_intercept}
+    told.users.write_parquet(truth / _USERS, compression="zstd")
+    told.items.write_parquet(truth / _ITEMS, compression="zstd")
+    _write_text(json.dumps(knobs, indent=2) + "\n", truth / _WORLD)
+    _write_text(page_text(told, rates, folder), folder / "README.md")
+    # Last: a folder that was cut short is not ready to run.
+    _write_text(settings_text(scene.world), folder / CONFIG_NAME)
+    return told
 
 
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _window_length(days: int) -> str:
-    """Three days in fourteen."""
-    whole = days * 3 // 14
-    return f"{whole}d" if whole else f"{days * 72 // 14}h"
-
-
-def _describe(simulation: Simulation, folder: Path) -> str:
-    world, events = simulation.world, simulation.events
-    command = _command(world, folder)
-    return _README.format(
-        **asdict(world),
-        **{name: events[name].mean() for name in ("liked", "long_view", "follow", "share")},
-        made_by="Made by" if command else "Made from Python, since it turns knobs that have no option, by",
-        command=command or f"write_simulation(simulate({world!r}), {folder.as_posix()!r}, overwrite=True)",
-        rows=events.height,
-        half=HALF_WATCHED,
-        candidates=CANDIDATES,
-        intercept=simulation.like_intercept,
-        knows="The last term is what a press knows of taste beyond user and dwell."
-        if world.beta_like
-        else "Without the last term, a press knows nothing of taste that user and dwell do not say.",
-    )
-
-
-def _command(world: World, folder: Path) -> str | None:
-    """Write the command that makes this world, where its knobs have options."""
-    options = ["exposures", "users", "items", "days", "beta_like", "seed"]
-    given = {name: getattr(world, name) for name in options}
-    if World.preset("small", **given) != world:
-        return None
-    sizes = {"exposures", "users", "items", "seed"}
-    usual = asdict(World.preset("small"))
-    said = [name for name in options if name in sizes or given[name] != usual[name]]
-    flags = " ".join(f"--{name.replace('_', '-')} {given[name]}" for name in said)
-    return f"recsys simulate {shlex.quote(folder.as_posix())} --preset small {flags} --overwrite"

@@ -29,23 +29,58 @@ CATEGORIES = (
     "sports",
     "travel",
 )
+GROUPS = ("a", "b")
+HUMAN, SYNTHETIC = "human", "synthetic"
+SYNTHETIC_QUALITY = -0.5
 _ITEMS_A_CREATOR = 5
+_FANDOMS_A_CREATOR = 0.05
 _CREATOR_SPREAD = 0.4
 _ITEM_SPREAD = 0.3
 _POPULARITY_TAIL = 0.7
 _MEDIAN_SECONDS = 20.0
 _MEAN_AGE_DAYS = 60.0
+_MOST_ACTIVE = 4.0  # standard deviations: nobody has to watch for longer than the log lasts
+_Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Everybody and everything, drawn before the first exposure.
+
+    Attributes
+    ----------
+    users : polars.DataFrame
+        One row a user: `user_id`, `habit` (log-odds), `activity` (relative), `group_cohort`, `fan_of` (a
+        creator, or null), `taste` and `taste_later` (arrays: where it is, and what drift turns it to).
+    items : polars.DataFrame
+        One row an item, oldest first: `item_id`, `creator_id`, `category`, `item_created_at`,
+        `duration_seconds`, `provenance`, `popularity` (relative, a power law of its rank), `quality`,
+        `direction` (unit array).
+    category_direction : ndarray of float64, shape (n_categories, n_dims)
+        Unit vectors.
+
+    Notes
+    -----
+    The float32 values of the tables are the truth, not a rounding of it.
+    """
+
+    users: pl.DataFrame
+    items: pl.DataFrame
+    category_direction: _Floats
 
 
 @dataclass(frozen=True)
 class _Origins:
-    creator: npt.NDArray[np.int64]
-    category: npt.NDArray[np.int64]
-    direction: npt.NDArray[np.float64]
+    creator: _Ints
+    category: _Ints
+    direction: _Floats
+    category_direction: _Floats
+    synthetic: npt.NDArray[np.bool_]
 
 
-def draw_users(world: World) -> pl.DataFrame:
-    """Draw taste, habit and activity.
+def draw_population(world: World) -> Population:
+    """Draw users and the catalogue.
 
     Parameters
     ----------
@@ -53,40 +88,51 @@ def draw_users(world: World) -> pl.DataFrame:
 
     Returns
     -------
-    polars.DataFrame
-        One row a user: `user_id`, `habit` (log-odds), `activity` (relative), `taste` (array). The
-        float32 values are the truth, not a rounding of it.
+    Population
     """
-    taste = world.taste_spread * world.stream("user taste").standard_normal((world.users, world.taste_dims))
+    origins = _draw_origins(world)
+    items = _draw_items(world, origins)
+    return Population(_draw_users(world, items), items, origins.category_direction)
+
+
+def _draw_users(world: World, items: pl.DataFrame) -> pl.DataFrame:
+    shape = (world.users, world.taste_dims)
+    taste = world.taste_spread * world.stream("user taste").standard_normal(shape)
+    later = world.taste_spread * world.stream("user taste later").standard_normal(shape)
     habit = world.habit_spread * world.stream("user habit").standard_normal(world.users)
-    activity = np.exp(world.activity_spread * world.stream("user activity").standard_normal(world.users))
+    spread = np.clip(world.stream("user activity").standard_normal(world.users), -_MOST_ACTIVE, _MOST_ACTIVE)
+    activity = np.exp(world.activity_spread * spread)
+    in_b = world.stream("user group").random(world.users) < world.group_share
     return pl.DataFrame(
         {
             "user_id": np.arange(world.users, dtype=np.int64) + FIRST_ID,
             "habit": habit.astype(np.float32),
             "activity": (activity / activity.mean()).astype(np.float32),
+            "group_cohort": np.array(GROUPS)[in_b.astype(np.int64)],
+            "fan_of": _draw_fans(world, items),
             "taste": _array_column(taste),
+            "taste_later": _array_column(later),
         }
     )
 
 
-def draw_items(world: World) -> pl.DataFrame:
-    """Draw the catalogue, oldest item first.
+def _draw_fans(world: World, items: pl.DataFrame) -> pl.Series:
+    """Draw fans of creators that publish inside the log; where nobody does, there are none."""
+    publishing = items.filter(pl.col("item_created_at") >= LOG_STARTS)["creator_id"].unique().sort()
+    creators = world.stream("fandom").permutation(publishing.to_numpy())
+    creators = creators[: max(1, round(_FANDOMS_A_CREATOR * items["creator_id"].n_unique()))]
+    is_fan = world.stream("fan").random(world.users) < world.fandoms
+    chosen = world.stream("fan of").integers(max(1, len(creators)), size=world.users)
+    if not len(creators):
+        return pl.Series([None] * world.users, dtype=pl.Int32)
+    return pl.select(pl.when(pl.Series(is_fan)).then(pl.Series(creators[chosen]))).to_series().cast(pl.Int32)
 
-    Parameters
-    ----------
-    world : World
 
-    Returns
-    -------
-    polars.DataFrame
-        One row an item: `item_id`, `creator_id`, `category`, `item_created_at`, `duration_seconds`,
-        `popularity` (relative, a power law of its rank), `quality`, `direction` (unit array).
-    """
-    origins = _draw_origins(world)
+def _draw_items(world: World, origins: _Origins) -> pl.DataFrame:
     rank = world.stream("item popularity").permutation(np.arange(1, world.items + 1))
     popularity = rank.astype(np.float64) ** -_POPULARITY_TAIL
     quality = world.quality_spread * world.stream("item quality").standard_normal(world.items)
+    synthetic = origins.synthetic[origins.creator]
     seconds = _MEDIAN_SECONDS * np.exp(0.5 * world.stream("item duration").standard_normal(world.items))
     return pl.DataFrame(
         {
@@ -95,8 +141,9 @@ def draw_items(world: World) -> pl.DataFrame:
             "category": np.array(CATEGORIES)[origins.category],
             "item_created_at": instants(_draw_created(world)),
             "duration_seconds": np.clip(seconds.round(), SHORTEST_SECONDS, LONGEST_SECONDS).astype(np.int32),
+            "provenance": np.array((HUMAN, SYNTHETIC))[synthetic.astype(np.int64)],
             "popularity": (popularity / popularity.mean()).astype(np.float32),
-            "quality": quality.astype(np.float32),
+            "quality": (quality + SYNTHETIC_QUALITY * synthetic).astype(np.float32),
             "direction": _array_column(origins.direction),
         }
     )
@@ -104,7 +151,7 @@ def draw_items(world: World) -> pl.DataFrame:
 
 def affinity(
     taste: npt.NDArray[Any], direction: npt.NDArray[Any], user: npt.NDArray[Any], item: npt.NDArray[Any]
-) -> npt.NDArray[np.float64]:
+) -> _Floats:
     """Dot products of pairs.
 
     Parameters
@@ -118,29 +165,31 @@ def affinity(
     -------
     ndarray of float64, shape (n_pairs,)
     """
+    left, right = taste[user], direction[item]
     total = np.zeros(len(user))
     # Not a matrix product: BLAS may add in another order on another number of threads.
     for dim in range(taste.shape[1]):
-        total += taste[user, dim].astype(np.float64) * direction[item, dim]
+        total += left[:, dim].astype(np.float64) * right[:, dim]
     return total
 
 
-def instants(seconds: npt.NDArray[np.int64]) -> pl.Series:
+def instants(seconds: npt.NDArray[Any]) -> pl.Series:
     """Turn seconds since the log's start into instants.
 
     Parameters
     ----------
-    seconds : ndarray of int64
+    seconds : ndarray of int
 
     Returns
     -------
     polars.Series of Datetime
         Microseconds, UTC.
     """
-    return pl.Series((seconds + int(LOG_STARTS.timestamp())) * 1_000_000, dtype=pl.Int64).cast(TIME)
+    micros = (seconds.astype(np.int64) + int(LOG_STARTS.timestamp())) * 1_000_000
+    return pl.Series(micros, dtype=pl.Int64).cast(TIME)
 
 
-def seconds_since_start(times: pl.Series) -> npt.NDArray[np.int64]:
+def seconds_since_start(times: pl.Series) -> _Ints:
     """Undo `instants`.
 
     Parameters
@@ -164,11 +213,16 @@ def _draw_origins(world: World) -> _Origins:
     of_item = world.stream("item direction").standard_normal((world.items, world.taste_dims))
     direction = of_category[category] + _CREATOR_SPREAD * of_creator
     direction = direction[creator] + _ITEM_SPREAD * of_item
-    length = np.sqrt((direction**2).sum(axis=1, keepdims=True))
-    return _Origins(creator, category[creator], direction / length)
+    synthetic = world.stream("synthetic creator").random(creators) < world.synthetic_creators
+    return _Origins(creator, category[creator], _unit(direction), _unit(of_category), synthetic)
 
 
-def _draw_created(world: World) -> npt.NDArray[np.int64]:
+def _unit(vectors: _Floats) -> _Floats:
+    length: _Floats = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    return vectors / length
+
+
+def _draw_created(world: World) -> _Ints:
     """Ages at the end of the log are exponential, so that some items are born inside it."""
     ages = world.stream("item age").exponential(_MEAN_AGE_DAYS * SECONDS_A_DAY, world.items)
     created = np.sort(world.seconds - np.ceil(ages).astype(np.int64))
@@ -176,5 +230,5 @@ def _draw_created(world: World) -> npt.NDArray[np.int64]:
     return created
 
 
-def _array_column(values: npt.NDArray[np.float64]) -> pl.Series:
+def _array_column(values: _Floats) -> pl.Series:
     return pl.Series(values.astype(np.float32), dtype=pl.Array(pl.Float32, values.shape[1]))

@@ -1,0 +1,121 @@
+"""What has happened before a refresh of the feed: all that one tick hands to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.simulation._population import CATEGORIES
+from recsys.simulation._world import World
+
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was shown and pressed.
+
+    Attributes
+    ----------
+    seen : ndarray of int64, shape (n_seen,)
+        Every (account, item) that was shown, once, as ``account · n_items + item``; sorted.
+    seen_popularity : ndarray of float64, shape (n_users, n_categories)
+        Of the items that an account was shown, each counted once.
+    likes_of_item : ndarray of int64, shape (n_items,)
+    likes_in_category : ndarray of int32, shape (n_users, n_categories), or None
+        None where the feed does not read likes.
+    """
+
+    seen: _Ints
+    seen_popularity: npt.NDArray[np.float64]
+    likes_of_item: _Ints
+    likes_in_category: npt.NDArray[np.int32] | None
+
+    def has_seen(self, account: npt.NDArray[Any], item: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Look pairs up among those that were shown.
+
+        Parameters
+        ----------
+        account, item : ndarray of int, shape (n_pairs,)
+
+        Returns
+        -------
+        ndarray of bool, shape (n_pairs,)
+        """
+        return _is_in(self.seen, _key(account, item, len(self.likes_of_item)))
+
+
+def nothing_happened(world: World) -> Memory:
+    """Begin a log.
+
+    Parameters
+    ----------
+    world : World
+
+    Returns
+    -------
+    Memory
+    """
+    shape = (world.users, len(CATEGORIES))
+    return Memory(
+        seen=np.zeros(0, dtype=np.int64),
+        seen_popularity=np.zeros(shape),
+        likes_of_item=np.zeros(world.items, dtype=np.int64),
+        likes_in_category=np.zeros(shape, dtype=np.int32) if world.feedback else None,
+    )
+
+
+def remember(
+    memory: Memory,
+    category: npt.NDArray[np.int8],
+    popularity: npt.NDArray[np.float32],
+    account: npt.NDArray[Any],
+    item: npt.NDArray[Any],
+    liked: npt.NDArray[np.bool_],
+) -> Memory:
+    """Add the exposures of a tick.
+
+    Parameters
+    ----------
+    memory : Memory
+    category : ndarray of int8, shape (n_items,)
+    popularity : ndarray of float32, shape (n_items,)
+    account, item : ndarray of int, shape (n_rows,)
+    liked : ndarray of bool, shape (n_rows,)
+
+    Returns
+    -------
+    Memory
+    """
+    items = len(memory.likes_of_item)
+    shown = np.unique(_key(account, item, items))
+    new = shown[~_is_in(memory.seen, shown)]
+    of_account, of_item = np.divmod(new, items)
+    seen_popularity = memory.seen_popularity.copy()
+    np.add.at(seen_popularity, (of_account, category[of_item]), popularity[of_item])
+    likes_in_category = memory.likes_in_category
+    if likes_in_category is not None:
+        likes_in_category = likes_in_category.copy()
+        np.add.at(likes_in_category, (account[liked], category[item[liked]]), 1)
+    return Memory(
+        seen=np.insert(memory.seen, np.searchsorted(memory.seen, new), new),
+        seen_popularity=seen_popularity,
+        likes_of_item=memory.likes_of_item + np.bincount(item[liked], minlength=items),
+        likes_in_category=likes_in_category,
+    )
+
+
+def _key(account: npt.NDArray[Any], item: npt.NDArray[Any], items: int) -> _Ints:
+    key: _Ints = account.astype(np.int64) * items + item
+    return key
+
+
+def _is_in(sorted_keys: _Ints, keys: _Ints) -> npt.NDArray[np.bool_]:
+    if not len(sorted_keys):
+        return np.zeros(len(keys), dtype=bool)
+    place = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    found: npt.NDArray[np.bool_] = sorted_keys[place] == keys
+    return found

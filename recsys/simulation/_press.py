@@ -1,0 +1,310 @@
+"""The true probabilities of what may follow an exposure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.optimize import brentq
+from scipy.special import expit, ndtr
+
+from recsys.simulation._parts import for_each_part
+from recsys.simulation._population import GROUPS, affinity
+from recsys.simulation._world import SECONDS_A_DAY, TICK_SECONDS, World
+
+HALF_WATCHED = 2.0  # the utility at which half of an item is watched
+FAN_BOND = 2.0  # utility of their creator's items to fans
+#: Log-odds at utility 0, and per unit of utility, of what follows an exposure apart from the press.
+AFTER = {"follow": (-6.0, 0.8), "share": (-5.0, 0.6), "hide": (-4.5, -0.6)}
+_NODES = 32
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Display:
+    """What an exposure shows beside the item.
+
+    Attributes
+    ----------
+    position : ndarray of int, shape (n_rows,)
+        In the session, from 1.
+    likes_shown : ndarray of int, shape (n_rows,)
+    is_nudged : ndarray of bool, shape (n_rows,)
+    """
+
+    position: npt.NDArray[Any]
+    likes_shown: npt.NDArray[Any]
+    is_nudged: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """What decides the outcomes of exposures.
+
+    Attributes
+    ----------
+    utility : ndarray of float64, shape (n_rows,)
+    duration : ndarray of float64, shape (n_rows,)
+        Seconds.
+    noise : ndarray of float64, shape (n_rows,)
+        Standard deviation of the noise with which dwell reads utility.
+    log_odds : ndarray of float64, shape (n_rows,)
+        Of an intended press, apart from the intercept and from what dwell says.
+    by_order : ndarray of float64, shape (n_rows,)
+        Probability of a press by order; NaN where a person presses.
+    """
+
+    utility: _Floats
+    duration: _Floats
+    noise: _Floats
+    log_odds: _Floats
+    by_order: _Floats
+
+
+def taste_at(world: World, users: pl.DataFrame, tick: int) -> npt.NDArray[np.float32]:
+    """Turn every taste by what it has drifted since the log's start.
+
+    Parameters
+    ----------
+    world : World
+    users : polars.DataFrame
+        With `taste` and `taste_later`.
+    tick : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_users, n_dims)
+        ``cos(φ) · taste + sin(φ) · taste_later``, φ = drift · days.
+    """
+    taste: npt.NDArray[np.float32] = users["taste"].to_numpy()
+    angle = world.drift * tick * TICK_SECONDS / SECONDS_A_DAY
+    if not angle:
+        return taste
+    turned = np.cos(angle) * taste + np.sin(angle) * users["taste_later"].to_numpy()
+    later: npt.NDArray[np.float32] = turned.astype(np.float32)
+    return later
+
+
+def look_up(
+    world: World,
+    users: pl.DataFrame,
+    items: pl.DataFrame,
+    taste: npt.NDArray[np.float32],
+    acting: npt.NDArray[Any],
+    item: npt.NDArray[Any],
+    display: Display,
+    by_order: _Floats,
+    mood: _Floats,
+) -> Exposed:
+    """Gather what decides the outcomes of showing items to users.
+
+    Parameters
+    ----------
+    world : World
+    users, items : polars.DataFrame
+        As drawn by `draw_population`.
+    taste : ndarray of float32, shape (n_users, n_dims)
+        From `taste_at`.
+    acting, item : ndarray of int, shape (n_rows,)
+        Rows of who holds the device, and of what is shown.
+    display : Display
+    by_order : ndarray of float64, shape (n_rows,)
+    mood : ndarray of float64, shape (n_rows,)
+        Utility that the session's mood adds.
+
+    Returns
+    -------
+    Exposed
+    """
+    is_fan = users["fan_of"].fill_null(0).to_numpy()[acting] == items["creator_id"].to_numpy()[item]
+    fit = affinity(taste, items["direction"].to_numpy(), acting, item)
+    utility = fit + items["quality"].to_numpy()[item] + FAN_BOND * is_fan + mood
+    in_b = (users["group_cohort"] == GROUPS[1]).to_numpy()[acting]
+    shown = np.log1p(display.likes_shown) - np.log1p(world.likes_an_item)
+    return Exposed(
+        utility=utility,
+        duration=items["duration_seconds"].to_numpy()[item].astype(np.float64),
+        noise=world.dwell_noise * np.where(in_b, world.group_noise, 1.0),
+        log_odds=users["habit"].to_numpy()[acting].astype(np.float64)
+        + world.beta_like * utility
+        + world.herding * shown
+        - world.position_bias * np.log(display.position)
+        + world.nudge * display.is_nudged,
+        by_order=by_order,
+    )
+
+
+def reading(exposed: Exposed, noise: _Floats | float) -> _Floats:
+    """Read utility through noise: at zero, half of the item is watched.
+
+    Parameters
+    ----------
+    exposed : Exposed
+    noise : ndarray of float64, shape (n_rows,), or float
+        Standard normal.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+    """
+    return exposed.utility - HALF_WATCHED + exposed.noise * noise
+
+
+def dwell_seconds(exposed: Exposed, noise: _Floats | float) -> npt.NDArray[np.float32]:
+    """Time watched, ``duration · expit(reading)``, as the log keeps it.
+
+    Parameters
+    ----------
+    exposed : Exposed
+    noise : ndarray of float64, shape (n_rows,), or float
+        Standard normal.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows,)
+        Seconds, to 1 ms.
+    """
+    watched: _Floats = exposed.duration * expit(reading(exposed, noise))
+    return watched.round(3).astype(np.float32)
+
+
+def press_log_odds(world: World, exposed: Exposed, dwell: npt.NDArray[np.float32]) -> _Floats:
+    """Log-odds of an intended press once the dwell is known, apart from the intercept.
+
+    Parameters
+    ----------
+    world : World
+    exposed : Exposed
+    dwell : ndarray of float32, shape (n_rows,)
+        Seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+    """
+    return exposed.log_odds + world.beta_dwell * np.log1p(dwell.astype(np.float64))
+
+
+def p_like_given_dwell(
+    world: World, intercept: float, exposed: Exposed, dwell: npt.NDArray[np.float32]
+) -> _Floats:
+    """Probability of a press once the dwell is known: intended, by accident, or by order.
+
+    Parameters
+    ----------
+    world : World
+    intercept : float
+    exposed : Exposed
+    dwell : ndarray of float32, shape (n_rows,)
+        Seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+    """
+    return _with_accident_and_order(
+        world, expit(intercept + press_log_odds(world, exposed, dwell)), exposed.by_order
+    )
+
+
+def p_like_before(world: World, intercept: float, exposed: Exposed, nodes: int = _NODES) -> _Floats:
+    """Probability of a press before the exposure.
+
+    Parameters
+    ----------
+    world : World
+    intercept : float
+    exposed : Exposed
+    nodes : int
+        Points of the quadrature.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        ``∫ P(press | dwell(ε)) φ(ε) dε`` by Gauss-Hermite quadrature.
+
+    Notes
+    -----
+    With odds of the press written as a product, a point costs one logarithm and one exponential::
+
+        P = 1 / (1 + exp(-log_odds) (1 + dwell)^-beta_dwell),  dwell = duration / (1 + exp(-reading))
+
+    The press reads dwell to 1 ms and the integral reads it unrounded: a relative difference of at most
+    ``0.0005 · beta_dwell``.
+    """
+    points, weights = hermegauss(nodes)
+    total = np.zeros(len(exposed.utility))
+
+    def integrate(part: slice) -> None:
+        against = np.exp(np.minimum(-intercept - exposed.log_odds[part], 700.0))
+        unread = np.exp(np.minimum(HALF_WATCHED - exposed.utility[part], 700.0))
+        duration, noise, found = exposed.duration[part], exposed.noise[part], total[part]
+        for point, weight in zip(points, weights / weights.sum(), strict=True):
+            dwell = duration / (1.0 + unread * np.exp(-point * noise))
+            found += weight / (1.0 + against * np.exp(-world.beta_dwell * np.log(1.0 + dwell)))
+
+    for_each_part(len(total), integrate)
+    return _with_accident_and_order(world, total, exposed.by_order)
+
+
+def p_long_view_before(exposed: Exposed) -> _Floats:
+    """Probability, before the exposure, of watching at least half of the item.
+
+    Parameters
+    ----------
+    exposed : Exposed
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+    """
+    return ndtr(reading(exposed, 0.0) / exposed.noise)
+
+
+def p_after(exposed: Exposed, what: str) -> _Floats:
+    """Probability of a follow, share or hide: they read utility, never dwell or the press.
+
+    Parameters
+    ----------
+    exposed : Exposed
+    what : str
+        A key of `AFTER`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+    """
+    level, slope = AFTER[what]
+    return expit(level + slope * exposed.utility)
+
+
+def find_like_intercept(world: World, log_odds: _Floats) -> float:
+    """Find the intercept at which the mean probability of a press is `like_rate`.
+
+    Parameters
+    ----------
+    world : World
+    log_odds : ndarray of float64, shape (n_rows,)
+        Of exposures like those of the log, from `press_log_odds`.
+
+    Returns
+    -------
+    float
+    """
+    accident = _accident(world)
+    intended = (world.like_rate - accident) / (1.0 - accident)
+    low, high = -log_odds.max() - 50.0, -log_odds.min() + 50.0
+    return float(brentq(lambda a: float(expit(a + log_odds).mean()) - intended, low, high, xtol=1e-12))
+
+
+def _accident(world: World) -> float:
+    return world.accidental_likes * world.like_rate
+
+
+def _with_accident_and_order(world: World, intended: _Floats, by_order: _Floats) -> _Floats:
+    accident = _accident(world)
+    return np.where(np.isnan(by_order), accident + (1.0 - accident) * intended, by_order)
