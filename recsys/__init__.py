@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recsys.events import EventLog, read_events
     from recsys.model import WillLikeModel
     from recsys.pipeline import load_model
-    from recsys.simulation import World, simulate
+    from recsys.simulation import Truth, World, read_truth, simulate, write_simulation
     from recsys.store import read_predictions
 
 _HOMES = {
@@ -25,6 +25,9 @@ _HOMES = {
     "load_settings": "recsys.config",
     "World": "recsys.simulation",
     "simulate": "recsys.simulation",
+    "write_simulation": "recsys.simulation",
+    "Truth": "recsys.simulation",
+    "read_truth": "recsys.simulation",
     "EventLog": "recsys.events",
     "read_events": "recsys.events",
     "WillLikeModel": "recsys.model",
@@ -40,6 +43,9 @@ __all__ = [  # noqa: RUF022 (the order of the pipeline)
     "load_settings",
     "World",
     "simulate",
+    "write_simulation",
+    "Truth",
+    "read_truth",
     "EventLog",
     "read_events",
     "WillLikeModel",

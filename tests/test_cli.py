@@ -14,7 +14,7 @@ import pytest
 
 import recsys
 from recsys.schema import Predictions
-from recsys.simulation import World, simulate, write_simulation
+from recsys.simulation import World, write_simulation
 from recsys_cli.app import main
 
 FAST = {"RECSYS_MODEL__FACTORS": "8", "RECSYS_MODEL__ITERATIONS": "3", "RECSYS_EVALUATION__BOOTSTRAPS": "100"}
@@ -49,8 +49,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world") / "small"
-    made = simulate(World.preset("small", exposures=8_000, users=200, items=200, seed=4))
-    write_simulation(made, folder)
+    write_simulation(World.preset("small", exposures=8_000, users=200, items=200, seed=4), folder)
     return folder
 
 

@@ -1,68 +1,75 @@
-"""The simulator's laws: its truth is true, its streams are apart, its bytes are its seed's."""
+"""The simulator's laws: its truth is true, and its log keeps its contract."""
 
-import itertools
-import json
-import os
-import shlex
-import subprocess
-import sys
+from __future__ import annotations
+
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from polars.testing import assert_frame_equal
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import chi2
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from typer.testing import CliRunner
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from recsys.config import load_settings
-from recsys.errors import OutputError, UsageError
-from recsys.simulation import (
-    EVENTS_SCHEMA,
-    PRESETS,
-    Simulation,
-    World,
-    simulate,
-    true_probabilities,
-    write_simulation,
-)
-from recsys.simulation._truth import look_up, p_like_before
-from recsys_cli.options import with_options
-from recsys_cli.simulate import simulate as simulate_command
+from recsys.errors import InputError, UsageError
+from recsys.metrics import log_losses, miscalibration, miscalibration_null_band
+from recsys.simulation import EVENTS_SCHEMA, TRUTH_SCHEMA, Simulation, World, simulate
+from recsys.simulation._population import CATEGORIES
+from recsys.simulation._press import Exposed, p_like_before
 
-ROOT = Path(__file__).parent.parent
-SAMPLE = ROOT / "data" / "sample"
+SIZE = {"exposures": 40_000, "users": 1_500, "items": 400, "seed": 3}
 TINY = World.preset("small", exposures=2_000, users=80, items=40)
-FILES = ["README.md", "events.parquet", "recsys.toml"]
-TRUTH = ["exposures.parquet", "items.parquet", "users.parquet", "world.json"]
+#: Every knob is turned, so that the truth must get all of them right at once.
+TURNED = {
+    "accidental_likes": 0.1,
+    "herding": 0.4,
+    "position_bias": 0.3,
+    "nudge": 0.8,
+    "drift": 0.1,
+    "spliced_sessions": 0.15,
+    "group_share": 0.3,
+    "group_noise": 2.0,
+    "policy_private": 1.0,
+    "feedback": 0.5,
+    "epsilon": 0.2,
+    "fandoms": 0.3,
+    "synthetic_likers": 0.1,
+    "synthetic_pattern": "hijacked",
+    "camouflage": 1.0,
+    "synthetic_creators": 0.2,
+    "dwell_noise": 1.3,
+    "habit_spread": 1.5,
+}
+WORLDS = {
+    "small": World.preset("small", **SIZE),
+    "null": World.preset("null", **SIZE),
+    "turned": World.preset("small", **SIZE, **TURNED),
+}
 
 
 @pytest.fixture(scope="module")
-def planted() -> Simulation:
-    return simulate(World.preset("small", exposures=40_000, users=1_500, items=400, seed=3))
+def made() -> dict[str, Simulation]:
+    return {name: simulate(world) for name, world in WORLDS.items()}
 
 
-@pytest.fixture(scope="module")
-def null() -> Simulation:
-    return simulate(World.preset("null", exposures=40_000, users=1_500, items=400, seed=3))
+def column(frame: pl.DataFrame, name: str) -> np.ndarray:
+    return frame[name].to_numpy().astype(float)
 
 
 # The truth is true.
 
 
-@pytest.mark.parametrize("world", ["planted", "null"])
+@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(
     ("outcome", "truth"),
     [("liked", "p_like_before"), ("liked", "p_like_given_dwell"), ("long_view", "p_long_view_before")],
 )
-def test_outcomes_happen_as_often_as_the_truth_says(world, outcome, truth, request):
-    simulation = request.getfixturevalue(world)
-    p = simulation.truth_exposures[truth].to_numpy().astype(float)
-    y = simulation.events[outcome].to_numpy()
+def test_outcomes_happen_as_often_as_the_truth_says(world, outcome, truth, made):
+    p, y = column(made[world].truth_exposures, truth), column(made[world].events, outcome)
     tenth = np.argsort(np.argsort(p)) * 10 // len(p)
     surplus = np.bincount(tenth, y - p)
     variance = np.bincount(tenth, p * (1 - p))
@@ -70,9 +77,47 @@ def test_outcomes_happen_as_often_as_the_truth_says(world, outcome, truth, reque
     assert (surplus**2 / variance).sum() < chi2.ppf(0.999, 10)
 
 
+@pytest.mark.parametrize("world", ["small", "null"])
+@pytest.mark.parametrize("outcome", ["follow", "share", "hide"])
+def test_what_follows_happens_as_often_as_pairs_say(world, outcome, made):
+    p = column(made[world].truth.probabilities(made[world].events), f"p_{outcome}")
+    y = column(made[world].events, outcome)
+    assert (y - p).sum() ** 2 / (p * (1 - p)).sum() < chi2.ppf(0.999, 1)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_truth_is_calibrated(world, made):
+    p, y = column(made[world].truth_exposures, "p_like_before"), made[world].events["liked"].to_numpy()
+    band = miscalibration_null_band(p, draws=400, seed=1)
+    assert miscalibration(y, p) < 1.2 * band.high
+    wrong = expit(1.5 * logit(p))
+    assert miscalibration(y, wrong) > 1.2 * miscalibration_null_band(wrong, draws=400, seed=1).high
+
+
+def gain_over(p: np.ndarray, y: np.ndarray, known: np.ndarray, model: ClassifierMixin) -> float:
+    """z of how much lower the log loss of a model is than that of `p`, on rows it did not see."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    found = cross_val_predict(model, known, y, cv=folds, method="predict_proba")[:, 1]
+    gain = log_losses(y, p) - log_losses(y, found)
+    return gain.mean() / gain.std() * len(gain) ** 0.5
+
+
+def test_no_model_beats_the_truth():
+    simulation = simulate(World.preset("small", exposures=200_000, users=3_000, items=500, seed=8))
+    events, truth = simulation.events, simulation.truth_exposures
+    y, p = events["liked"].to_numpy(), column(truth, "p_like_before")
+    habit = simulation.truth.users["habit"].to_numpy()[events["user_id"].to_numpy() - 1]
+    known = np.column_stack([logit(p), column(truth, "utility"), habit, column(events, "duration_seconds")])
+    logistic = LogisticRegression(C=1e9, tol=1e-8, max_iter=1000)
+    boosted = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.05, random_state=0)
+    assert gain_over(p, y, known, logistic) < 3
+    assert gain_over(p, y, known, boosted) < 3
+    assert gain_over(expit(0.95 * logit(p)), y, known, logistic) > 3
+
+
 def likelihood_ratio_of_utility(simulation: Simulation) -> float:
     """Twice the log likelihood that utility adds to habit and dwell, for the press."""
-    habit = simulation.truth_users["habit"].to_numpy()[simulation.events["user_id"].to_numpy() - 1]
+    habit = simulation.truth.users["habit"].to_numpy()[simulation.events["user_id"].to_numpy() - 1]
     known = np.column_stack([habit, np.log1p(simulation.events["dwell_seconds"].to_numpy())])
     utility = simulation.truth_exposures["utility"].to_numpy()
     y = simulation.events["liked"].to_numpy()
@@ -84,61 +129,207 @@ def likelihood_ratio_of_utility(simulation: Simulation) -> float:
     return 2 * (log_likelihood(np.column_stack([known, utility])) - log_likelihood(known))
 
 
-def test_a_press_tells_taste_beyond_dwell_only_when_that_is_planted(planted, null):
-    assert likelihood_ratio_of_utility(null) < chi2.ppf(0.999, 1)
-    assert likelihood_ratio_of_utility(planted) > 100
-    assert likelihood_ratio_of_utility(simulate(replace(null.world, beta_like=0.3))) > 20
+def test_a_press_tells_taste_beyond_dwell_only_when_that_is_planted(made):
+    assert likelihood_ratio_of_utility(made["null"]) < chi2.ppf(0.999, 1)
+    assert likelihood_ratio_of_utility(made["small"]) > 100
+    assert likelihood_ratio_of_utility(simulate(World.preset("null", **SIZE, **{"beta_like": 0.3}))) > 20
 
 
-@pytest.mark.parametrize("dwell_noise", [0.05, 1.0, 3.0])
+@pytest.mark.parametrize("dwell_noise", [0.05, 1.0, 3.0, 10.0])
 def test_quadrature_agrees_with_monte_carlo(dwell_noise):
-    simulation = simulate(replace(TINY, dwell_noise=dwell_noise))
-    row = np.arange(40)
-    taste, habit = (simulation.truth_users[name].to_numpy()[row] for name in ("taste", "habit"))
-    direction, quality, duration = (
-        simulation.truth_items[name].to_numpy()[row] for name in ("direction", "quality", "duration_seconds")
+    rng, pairs = np.random.default_rng(0), 40
+    utility, habit, duration = rng.normal(size=pairs), rng.normal(size=pairs), rng.integers(5, 61, pairs)
+    exposed = Exposed(
+        utility=utility,
+        duration=duration.astype(float),
+        noise=np.full(pairs, dwell_noise),
+        log_odds=habit + utility,
+        by_order=np.full(pairs, np.nan),
     )
-    utility = np.einsum("nd,nd->n", taste, direction) + quality
-    watched = expit(utility - 1.8 + dwell_noise * np.random.default_rng(0).standard_normal((40_000, 1)))
-    exact = true_probabilities(simulation, row + 1, row + 1)
-    for dwell, rounding in ((duration * watched, 0.0), ((duration * watched).round(1), 0.05 * 0.6)):
-        drawn = expit(simulation.like_intercept + habit + 0.6 * np.log1p(dwell) + 1.0 * utility)
-        error = np.abs(drawn.mean(axis=0) - exact["p_like_before"].to_numpy())
-        assert np.all(error < 4.5 * drawn.std(axis=0) / 200 + rounding * drawn.mean(axis=0))
-    assert np.allclose((watched >= 0.5).mean(axis=0), exact["p_long_view_before"], atol=4.5 * 0.5 / 200)
-    np.testing.assert_allclose(exact["utility"], utility, rtol=1e-4, atol=1e-5)
+    watched = expit(utility - 2 + dwell_noise * rng.standard_normal((40_000, 1)))
+    drawn = expit(-4 + habit + 0.6 * np.log1p((duration * watched).round(3)) + utility)
+    world = replace(TINY, dwell_noise=dwell_noise)
+    error = np.abs(drawn.mean(axis=0) - p_like_before(world, -4.0, exposed))
+    assert np.all(error < 4.5 * drawn.std(axis=0) / 200 + 0.0005 * 0.6 * drawn.mean(axis=0))
+    coarse, fine = (p_like_before(world, -4.0, exposed, refine) for refine in (1, 8))
+    np.testing.assert_allclose(coarse, fine, rtol=1e-6)
 
 
-def test_more_nodes_do_not_move_the_quadrature(planted):
-    pairs = look_up(planted.truth_users, planted.truth_items, np.arange(400), np.arange(400))
-    few, many = (p_like_before(planted.world, planted.like_intercept, pairs, nodes) for nodes in (32, 96))
-    np.testing.assert_allclose(few, many, rtol=1e-7)
+def test_every_probability_follows_the_formula_of_the_world(made):
+    """An oracle that reads the log, the tables of the truth and the docstring of World."""
+    simulation, world = made["turned"], WORLDS["turned"]
+    users, items = simulation.truth.users, simulation.truth.items
+    rows = simulation.events.hstack(simulation.truth_exposures).filter(~pl.col("is_synthetic"))
+    acting, item = rows["acting_user_id"].to_numpy() - 1, rows["item_id"].to_numpy() - 1
+    day = (rows["timestamp"].dt.epoch("s") // 21_600).to_numpy() / 4
+    angle = 0.1 * (day - day.min())[:, None]
+    taste = users["taste"].to_numpy()[acting] * np.cos(angle)
+    taste = taste + users["taste_later"].to_numpy()[acting] * np.sin(angle)
+    utility = (taste * items["direction"].to_numpy()[item]).sum(axis=1) + items["quality"].to_numpy()[item]
+    is_fan = users["fan_of"].fill_null(-1).to_numpy()[acting] == items["creator_id"].to_numpy()[item]
+    # What is left is the mood: for one category in twelve, 1; and otherwise nothing.
+    mood = column(rows, "utility") - utility - 2 * is_fan
+    assert np.all((np.abs(mood) < 1e-4) | (np.abs(mood - 1) < 1e-4))
+    assert mood[rows["is_random"].to_numpy()].mean() == pytest.approx(1 / 12, abs=0.015)
+    usual = 0.04 * world.exposures / world.items / 2
+    log_odds = (
+        simulation.truth.like_intercept
+        + column(users, "habit")[acting]
+        + 0.6 * np.log1p(column(rows, "dwell_seconds"))
+        + 1.0 * column(rows, "utility")
+        + 0.4 * np.log((1 + column(rows, "likes_shown")) / (1 + usual))
+        - 0.3 * np.log(column(rows, "position"))
+        + 0.8 * column(rows, "is_nudged")
+    )
+    accident = 0.1 * 0.04
+    np.testing.assert_allclose(
+        accident + (1 - accident) * expit(log_odds), column(rows, "p_like_given_dwell"), rtol=2e-5
+    )
 
 
-def test_the_world_answers_for_logged_pairs_as_the_log_does(planted):
-    logged = true_probabilities(planted, planted.events["user_id"], planted.events["item_id"])
+def test_likes_shown_are_those_before_the_refresh(made):
+    events = made["turned"].events.with_columns(tick=pl.col("timestamp").dt.truncate("6h"))
+    liked = events.group_by("item_id", "tick").agg(pl.col("liked").sum().cast(pl.Int32).alias("likes"))
+    before = liked.sort("tick").with_columns(
+        expected=pl.col("likes").cum_sum().over("item_id") - pl.col("likes")
+    )
+    rows = events.join(before, on=["item_id", "tick"], maintain_order="left")
+    assert rows["likes_shown"].equals(rows["expected"].rename("likes_shown"))
+    total = events.group_by("item_id").agg(pl.col("liked").sum()).sort("item_id")
+    kept = made["turned"].truth.items.join(total, on="item_id")
+    assert (kept["likes_shown"] == kept["liked"]).all()
+
+
+# A world answers for any pair.
+
+
+def test_the_world_answers_for_logged_pairs_as_the_log_does(made):
+    simulation = made["small"]
+    said = simulation.truth.probabilities(simulation.events)
     names = ["utility", "p_like_before", "p_long_view_before"]
-    assert_frame_equal(logged.select(names).cast(pl.Float32), planted.truth_exposures.select(names))
-    assert logged["user_id"].equals(planted.events["user_id"])
+    assert_frame_equal(said.select(names).cast(pl.Float32), simulation.truth_exposures.select(names))
+    assert said["user_id"].equals(simulation.events["user_id"])
 
 
-@pytest.mark.parametrize(("users", "items"), [([0], [1]), ([1], [41]), ([1.5], [1]), ([1, 2], [1])])
-def test_pairs_that_are_not_of_the_world_are_refused(users, items):
-    with pytest.raises(UsageError, match=r"ids run from 1 to|whole numbers|as many user_ids"):
-        true_probabilities(simulate(TINY), users, items)
+def test_the_display_of_a_pair_is_taken_into_account(made):
+    """Away from moods, guests and orders, pairs with their display are what the log says they are."""
+    world = World.preset("small", **SIZE, **{**TURNED, "policy_private": 0.0})
+    simulation = simulate(world)
+    rows = simulation.events.hstack(simulation.truth_exposures)
+    own = rows.filter(~pl.col("is_spliced"), ~pl.col("is_synthetic"))
+    said = simulation.truth.probabilities(own.select(*EVENTS_SCHEMA))
+    assert_frame_equal(said.select("p_like_before").cast(pl.Float32), own.select("p_like_before"))
+    blind = simulation.truth.probabilities(own.select("user_id", "item_id"))
+    assert (blind["p_like_before"] - own["p_like_before"]).abs().mean() > 0.001
 
 
-def test_rates_are_those_of_a_feed(planted):
-    assert planted.truth_exposures["p_like_given_dwell"].mean() == pytest.approx(0.04, abs=1e-6)
-    assert 0.30 < planted.events["long_view"].mean() < 0.40
-    assert 0.005 < planted.events["follow"].mean() < planted.events["share"].mean() < 0.05
-    busiest = planted.events["user_id"].value_counts()["count"].sort(descending=True)
-    assert busiest[:150].sum() > 0.3 * len(planted.events)
+def test_a_pair_without_display_is_at_the_end_of_the_log(made):
+    truth = made["turned"].truth
+    pairs = pl.DataFrame({"user_id": [3, 700], "item_id": [400, 7]})
+    shown = truth.items["likes_shown"].gather([399, 6])
+    end = pl.datetime(2026, 1, 19, time_zone="UTC")
+    same = pairs.with_columns(timestamp=end, position=1, likes_shown=shown, is_nudged=False)
+    assert_frame_equal(truth.probabilities(pairs), truth.probabilities(same))
+    later = truth.probabilities(same.with_columns(is_nudged=True))
+    assert (later["p_like_before"] > truth.probabilities(pairs)["p_like_before"]).all()
 
 
-def test_taste_can_be_learned_from_what_people_watched(planted):
+def test_the_mood_of_a_pair_is_integrated_out(made):
+    """Random exposures are in the mood for what they show one time in twelve, as the pair says."""
+    simulation = simulate(World.preset("small", **SIZE, policy_private=3.0, epsilon=0.5))
+    p = column(simulation.truth.probabilities(simulation.events), "p_like_before")
+    random, y = column(simulation.events, "is_random") > 0, column(simulation.events, "liked")
+    for rows, least, most in ((random, -3.3, 3.3), (~random, 6.0, np.inf)):
+        z = (y - p)[rows].sum() / (p * (1 - p))[rows].sum() ** 0.5
+        assert least < z < most
+
+
+def test_pairs_in_pandas_are_answered_in_pandas(made):
+    pairs = pl.DataFrame({"user_id": [1, 2], "item_id": [7, 7]})
+    said = made["null"].truth.probabilities(pairs.to_pandas())
+    assert_frame_equal(pl.from_pandas(said), made["null"].truth.probabilities(pairs))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "says"),
+    [
+        ({"user_id": [0], "item_id": [1]}, UsageError, "user ids run from 1 to 1500, got 0"),
+        ({"user_id": [1], "item_id": [401]}, UsageError, "item ids run from 1 to 400, got 401"),
+        ({"user_id": [None], "item_id": [1]}, UsageError, "user ids"),
+        ({"user_id": [1.5], "item_id": [1]}, UsageError, "whole numbers"),
+        ({"user_id": [1]}, InputError, "no column 'item_id'"),
+        ({"user_id": [1], "item_id": [1], "position": [0]}, UsageError, "position must be at least 1"),
+        ({"user_id": [1], "item_id": [1], "likes_shown": [-1]}, UsageError, "likes_shown must be at least 0"),
+    ],
+)
+def test_pairs_that_cannot_be_are_refused(pairs, error, says, made):
+    with pytest.raises(error, match=says):
+        made["null"].truth.probabilities(pl.DataFrame(pairs))
+
+
+# The feed says how likely what it shows was.
+
+
+def test_random_exposures_are_independent_of_taste(made):
+    """Their utility is, on average, that of everything published to the same user."""
+    simulation = made["turned"]
+    rows = simulation.events.hstack(simulation.truth_exposures)
+    random = rows.filter("is_random")
+    surplus = utility_beyond_the_mean(simulation, random, np.ones(random.height))
+    assert abs(surplus.sum() / (surplus**2).sum() ** 0.5) < 4
+    policy = rows.filter(~pl.col("is_random"), pl.col("propensity").is_not_null())
+    chosen = utility_beyond_the_mean(simulation, policy, np.ones(policy.height))
+    assert chosen.sum() / (chosen**2).sum() ** 0.5 > 20
+
+
+def utility_beyond_the_mean(simulation: Simulation, rows: pl.DataFrame, weight: np.ndarray) -> np.ndarray:
+    """Weighted utility of what was shown less the mean over what was published, by row; drift left out."""
+    users, items = simulation.truth.users, simulation.truth.items
+    tick = rows["timestamp"].dt.truncate("6h")
+    published = (items["item_created_at"].sort().search_sorted(tick, side="left")).to_numpy()
+    direction, quality = items["direction"].to_numpy().astype(float), column(items, "quality")
+    mean = np.cumsum(direction, axis=0)[published - 1] / published[:, None]
+    taste = users["taste"].to_numpy().astype(float)[rows["user_id"].to_numpy() - 1]
+    item = rows["item_id"].to_numpy() - 1
+    assert np.all(item < published)
+    shown = (taste * direction[item]).sum(axis=1) + quality[item]
+    expected = (taste * mean).sum(axis=1) + np.cumsum(quality)[published - 1] / published
+    return weight * (shown - expected)
+
+
+def test_weights_by_propensity_undo_the_policy(made):
+    """Over exposures of the feed, ``E[(u - mean u) / propensity] = 0`` for every user and tick."""
+    simulation = made["turned"]
+    rows = simulation.events.filter(pl.col("propensity").is_not_null())
+    ordinary = ~simulation.truth_exposures["is_synthetic"].to_numpy()
+    assert ordinary.any()
+    tick = rows["timestamp"].dt.truncate("6h")
+    created = simulation.truth.items["item_created_at"].sort()
+    published = created.search_sorted(tick, side="left").to_numpy()
+    weight = 1 / (column(rows, "propensity") * published)
+    surplus = utility_beyond_the_mean(simulation, rows, weight)
+    assert abs(surplus.sum() / (surplus**2).sum() ** 0.5) < 4
+    assert weight.max() <= 5 + 1e-4  # at least epsilon, spread over what is published
+    assert weight.mean() == pytest.approx(1, abs=4 * weight.std() / len(weight) ** 0.5)
+    unweighted = utility_beyond_the_mean(simulation, rows, np.ones(rows.height))
+    assert unweighted.sum() / (unweighted**2).sum() ** 0.5 > 20
+
+
+def test_rates_are_those_of_a_feed(made):
+    simulation = made["small"]
+    assert simulation.truth_exposures["p_like_given_dwell"].mean() == pytest.approx(0.04, rel=0.05)
+    assert 0.30 < simulation.events["long_view"].mean() < 0.45
+    for outcome in ("follow", "share", "hide"):
+        assert 0.005 < simulation.events[outcome].mean() < 0.05
+    busiest = simulation.events["user_id"].value_counts()["count"].sort(descending=True)
+    assert busiest[:150].sum() > 0.3 * len(simulation.events)
+    shown = simulation.events["item_id"].value_counts()["count"].sort(descending=True)
+    assert shown[:40].sum() > 0.25 * len(simulation.events)
+
+
+def test_taste_can_be_learned_from_what_people_watched(made):
     """What somebody watched of a category early orders its utility to them late, beyond both means."""
-    rows = planted.events.with_columns(utility=planted.truth_exposures["utility"])
+    rows = made["small"].events.with_columns(utility=made["small"].truth_exposures["utility"])
     early, late = (
         half.group_by("user_id", "category").agg(pl.col("long_view", "utility").mean())
         for half in (rows[:20_000], rows[20_000:])
@@ -149,52 +340,10 @@ def test_taste_can_be_learned_from_what_people_watched(planted):
     assert both.select(pl.corr("long_view", "utility_late")).item() > 0.2
 
 
-# The streams are apart.
-
-
-@pytest.mark.parametrize("other", ["long_view", "follow", "share", "dwell_seconds"])
-def test_a_press_is_drawn_apart_from_what_else_happens(other, planted):
-    """Given its probability a press owes nothing to the other outcomes: their products with its surplus cancel."""
-    p = planted.truth_exposures["p_like_given_dwell"].to_numpy().astype(float)
-    weight = planted.events[other].to_numpy().astype(float)
-    surplus = ((planted.events["liked"].to_numpy() - p) * weight).sum()
-    assert surplus**2 / (weight**2 * p * (1 - p)).sum() < chi2.ppf(0.999, 1)
-
-
-@pytest.mark.parametrize(
-    ("knob", "value", "may_move"),
-    [
-        ("beta_like", 0.0, {"liked"}),
-        ("beta_dwell", 0.0, {"liked"}),
-        ("like_rate", 0.2, {"liked"}),
-        ("habit_spread", 0.1, {"liked"}),
-        ("dwell_noise", 2.0, {"liked", "dwell_seconds", "long_view"}),
-        ("quality_spread", 1.0, {"liked", "dwell_seconds", "long_view", "follow", "share"}),
-        ("policy_taste", 2.0, set(EVENTS_SCHEMA) - {"user_id", "timestamp", "session_id", "position"}),
-    ],
-)
-def test_a_knob_redraws_nothing_but_its_own(knob, value, may_move):
-    before, after = simulate(TINY).events, simulate(replace(TINY, **{knob: value})).events
-    moved = {name for name in before.columns if not before[name].equals(after[name])}
-    assert moved == may_move
-
-
-def test_another_seed_is_another_log():
-    events, others = simulate(TINY).events, simulate(replace(TINY, seed=1)).events
-    assert not any(events[name].equals(others[name]) for name in events.columns)
-
-
-def test_same_world_same_bytes_on_one_thread_or_many(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_simulation(simulate(TINY), "log")
-    many = contents(tmp_path / "log")
-    code = f"from recsys.simulation import *; write_simulation(simulate({TINY!r}), 'log', overwrite=True)"
-    environ = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    for path in (tmp_path / "log").rglob("*.*"):
-        path.write_bytes(b"")
-    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
-    assert sorted(many) == sorted([*FILES, *(f"truth/{name}" for name in TRUTH)])
-    assert contents(tmp_path / "log") == many
+def test_the_feed_avoids_what_an_account_had_seen_at_the_refresh(made):
+    shown = made["small"].events.group_by("user_id", "item_id", pl.col("timestamp").dt.truncate("6h")).len()
+    repeats = len(shown) - shown.select("user_id", "item_id").n_unique()
+    assert 0 < repeats < 0.05 * len(shown)
 
 
 # The log keeps its contract.
@@ -203,22 +352,31 @@ def test_same_world_same_bytes_on_one_thread_or_many(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "world",
     [
-        None,
+        *WORLDS,
         TINY,
         World(exposures=1, users=1, items=1, days=1),
         World(exposures=300, users=2, items=1, days=2),
         World(exposures=1_100, users=1, items=9, days=1),
         World(exposures=50, users=500, items=3, taste_dims=1),
         World.preset("null", exposures=500, taste_spread=0, quality_spread=0, habit_spread=0),
+        World.preset("bots", exposures=900, users=20, items=10, synthetic_likers=1.0, epsilon=1.0),
+        World.preset("small", exposures=900, policy_taste=1e4, feedback=1e4, policy_private=1e4),
     ],
     ids=repr,
 )
-def test_a_log_keeps_its_contract(world, planted):
-    simulation = simulate(world) if world else planted
-    world, events = simulation.world, simulation.events
+def test_a_log_keeps_its_contract(world, made):
+    simulation = made[world] if isinstance(world, str) else simulate(world)
+    world, events = simulation.truth.world, simulation.events
     assert events.schema == EVENTS_SCHEMA
+    assert simulation.truth_exposures.schema == TRUTH_SCHEMA
     assert events.height == simulation.truth_exposures.height == world.exposures
-    assert sum(events.null_count().row(0)) == 0
+    past_the_feed = (events["surface"] == "creator").sum()
+    assert events.null_count().sum_horizontal().item() == 2 * past_the_feed
+    assert events["propensity"].null_count() == events["policy_score"].null_count() == past_the_feed
+    assert simulation.truth_exposures.null_count().sum_horizontal().item() == 0
+    assert events["propensity"].drop_nulls().is_between(0, 1 + 1e-6).all()
+    for name in ("p_like_before", "p_like_given_dwell", "p_long_view_before"):
+        assert simulation.truth_exposures[name].is_between(0, 1).all()
     assert events["timestamp"].is_sorted()
     assert not events.select("user_id", "timestamp").is_duplicated().any()
     start = events["timestamp"].dt.truncate("1d").min().replace(year=2026, month=1, day=5)
@@ -227,157 +385,52 @@ def test_a_log_keeps_its_contract(world, planted):
     assert (events["item_created_at"] < events["timestamp"]).all()
     assert events["user_id"].is_between(1, world.users).all()
     assert events["item_id"].is_between(1, world.items).all()
+    assert set(events["category"]) <= set(CATEGORIES)
 
 
-def test_sessions_belong_to_one_user_and_never_overlap(planted):
-    sessions = planted.events.group_by("session_id").agg(
-        pl.col("user_id").n_unique().alias("users"),
-        pl.col("user_id").first(),
-        (pl.col("position") == pl.int_range(1, pl.len() + 1)).all().alias("in order"),
-        pl.col("timestamp").min().alias("first"),
-        pl.col("timestamp").max().alias("last"),
+@pytest.mark.parametrize("world", ["small", "turned"])
+def test_sessions_belong_to_one_account_and_never_overlap(world, made):
+    sessions = (
+        made[world]
+        .events.group_by("session_id", maintain_order=True)
+        .agg(
+            pl.col("user_id").n_unique().alias("users"),
+            pl.col("user_id").first(),
+            (pl.col("position") == pl.int_range(1, pl.len() + 1)).all().alias("in order"),
+            pl.col("timestamp").min().alias("first"),
+            pl.col("timestamp").max().alias("last"),
+            (pl.col("timestamp").diff().dt.total_seconds() > 60).all().alias("apart"),
+        )
     )
     assert (sessions["users"] == 1).all()
     assert sessions["in order"].all()
+    assert sessions["apart"].all()
+    assert sorted(sessions["session_id"]) == [*range(1, len(sessions) + 1)]
     ordered = sessions.sort("user_id", "first")
     overlap = pl.col("first") <= pl.col("last").shift().over("user_id")
     assert not ordered.select(overlap.fill_null(value=False)).to_series().any()
 
 
-def test_a_long_view_is_half_of_the_item(planted):
-    watched = planted.events.join(planted.truth_items, on="item_id", maintain_order="left")
-    beyond = watched["dwell_seconds"] - watched["duration_seconds"] / 2
-    assert (watched["long_view"] == (beyond > 0)).filter(beyond.abs() > 0.06).all()
-    assert watched["dwell_seconds"].is_between(0, watched["duration_seconds"]).all()
-    for name in ("creator_id", "category", "item_created_at"):
-        assert watched[name].equals(watched[f"{name}_right"])
+def test_a_long_view_is_half_of_the_item(made):
+    events = made["turned"].events
+    beyond = events["dwell_seconds"] - events["duration_seconds"] / 2
+    assert (events["long_view"] == (beyond > 0)).filter(beyond.abs() > 0.001).all()
+    assert events["dwell_seconds"].is_between(0, events["duration_seconds"]).all()
+    named = events.join(made["turned"].truth.items, on="item_id", maintain_order="left")
+    for name in ("creator_id", "category", "item_created_at", "provenance", "duration_seconds"):
+        assert named[name].equals(named[f"{name}_right"].rename(name))
 
 
-def test_pairs_rarely_come_back(planted):
-    pairs = planted.events.select("user_id", "item_id")
-    assert pairs.n_unique() > 0.95 * len(pairs)
-
-
-# What makes no sense is refused in one line.
-
-
-@pytest.mark.parametrize(
-    ("knobs", "says"),
-    [
-        ({"users": 0}, "users must be a whole number of at least 1, got 0"),
-        ({"items": -3}, "items must be a whole number of at least 1, got -3"),
-        ({"exposures": 10.5}, "exposures must be a whole number of at least 1, got 10.5"),
-        ({"days": True}, "days must be a whole number"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
-        ({"beta_like": -0.1}, "beta_like must not be negative, got -0.1"),
-        ({"beta_like": float("nan")}, "beta_like must be a finite number, got nan"),
-        ({"habit_spread": "wide"}, "habit_spread must be a finite number, got 'wide'"),
-        ({"dwell_noise": 0}, "dwell_noise must be positive, got 0"),
-        ({"like_rate": 1}, "like_rate must lie strictly between 0 and 1, got 1"),
-        ({"beta_lik": 1}, "no knob 'beta_lik': did you mean 'beta_like'"),
-        ({"name": "smal"}, "no preset 'smal': did you mean 'small'"),
-    ],
-)
-def test_knobs_out_of_range_are_refused(knobs, says):
-    with pytest.raises(UsageError, match=says) as caught:
-        World.preset(**knobs)
-    assert "\n" not in str(caught.value)
+def test_one_session_in_five_explores_and_nothing_follows_from_it(made):
+    events = made["small"].events
+    by_session = events.group_by("session_id").agg(pl.col("surface").unique())
+    assert (by_session["surface"].list.len() == 1).all()
+    explores = by_session["surface"].list.first() == "explore"
+    assert explores.mean() == pytest.approx(0.2, abs=0.02)
+    rates = events.group_by("surface").agg(pl.col("liked", "long_view").mean())
+    assert rates["long_view"].max() - rates["long_view"].min() < 0.03
 
 
 def test_a_log_too_short_for_its_users_is_refused():
     with pytest.raises(UsageError, match=r"the busiest user would watch .* of 1 days"):
         simulate(World(exposures=5_000, users=1, items=9, days=1))
-
-
-def test_presets_derive_users_and_items():
-    assert {name: World.preset(name).users for name in PRESETS} == {
-        "small": 1000,
-        "null": 1000,
-        "large": 100_000,
-    }
-    assert World.preset("small", exposures=7).items == 1
-    assert World.preset("null").beta_like == 0 < World.preset("small", seed=None).beta_like
-
-
-# The folder.
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
-    simulation = simulate(TINY)
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is not empty"):
-        write_simulation(simulation, tmp_path)
-    assert list(contents(tmp_path)) == ["mine.txt"]
-    write_simulation(simulation, tmp_path, overwrite=True)
-    assert len(contents(tmp_path)) == 1 + len(FILES) + len(TRUTH)
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_simulation(simulation, tmp_path / "mine.txt")
-
-
-@pytest.mark.parametrize(("days", "window_hours"), [(14, 72), (30, 144), (1, 5)])
-def test_the_settings_read_the_log(days, window_hours, tmp_path):
-    write_simulation(simulate(replace(TINY, days=days)), tmp_path / "new" / "log")
-    settings = load_settings(tmp_path / "new" / "log", environ={})
-    columns = pl.read_parquet_schema(settings.events.path)
-    roles = settings.events.columns.model_dump(exclude={"history_only", "event_type"})
-    assert set(roles.values()) | {*settings.events.signals, *settings.events.outcomes} <= set(columns)
-    assert settings.windows.test.total_seconds() == settings.windows.calibrate.total_seconds()
-    assert settings.windows.test.total_seconds() == window_hours * 3600
-
-
-def test_the_page_says_which_command_made_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    worlds = [TINY, replace(TINY, days=3, beta_like=0.0, seed=5), replace(TINY, dwell_noise=0.5)]
-    for world, number in zip(worlds, itertools.count()):
-        folder = f"a log {number}"
-        write_simulation(simulate(world), folder)
-        made = contents(Path(folder))
-        command = next(line for line in made["README.md"].decode().splitlines() if line.startswith("    "))
-        if "write_simulation" in command:
-            assert repr(world) in command
-            continue
-        assert run(*shlex.split(command)[2:]).exit_code == 0
-        assert contents(Path(folder)) == made
-
-
-def run(*arguments: str):
-    app = typer.Typer()
-    app.command()(with_options(simulate_command))
-    return CliRunner().invoke(app, [*arguments])
-
-
-def test_the_command_prints_one_line(tmp_path):
-    done = run(str(tmp_path / "log"), "--exposures", "2000", "--preset", "null", "--beta-like", "0.5")
-    assert done.exit_code == 0
-    assert "2,000 exposures of 10 items to 40 users over 14 days" in done.stdout
-    assert done.stdout.count("\n") == 1
-    assert json.loads((tmp_path / "log/truth/world.json").read_text())["world"]["beta_like"] == 0.5
-    assert isinstance(run(str(tmp_path / "log")).exception, OutputError)
-
-
-def test_the_committed_sample_is_what_its_command_makes(tmp_path, monkeypatch):
-    said = json.loads((SAMPLE / "truth/world.json").read_text())
-    made = simulate(World(**said["world"]))
-    assert made.like_intercept == pytest.approx(said["like_intercept"], rel=1e-12)
-    monkeypatch.chdir(tmp_path)
-    write_simulation(made, "data/sample")
-    for name in ("README.md", "recsys.toml"):
-        assert (SAMPLE / name).read_text() == Path("data/sample", name).read_text()
-    # Compared as values: libraries may compress differently, and round the last bit of a float.
-    for name in ("events", "truth/exposures", "truth/users", "truth/items"):
-        assert_frame_equal(
-            pl.read_parquet(SAMPLE / f"{name}.parquet"), pl.read_parquet(f"data/sample/{name}.parquet")
-        )
-
-
-def test_the_sample_is_small_and_has_likes_in_both_windows():
-    assert sum(path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file()) < 1_500_000
-    days = pl.read_parquet(SAMPLE / "events.parquet").select(
-        "liked", day=pl.col("timestamp").dt.ordinal_day() - 4
-    )
-    assert days.filter(pl.col("day").is_between(9, 11))["liked"].sum() > 300
-    assert days.filter(pl.col("day").is_between(12, 14))["liked"].sum() > 300

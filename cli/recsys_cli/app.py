@@ -23,10 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    *(init.init, check.check, simulate.simulate, train.train, predict.predict),
-    *(evaluate.evaluate, run.run, doctor.doctor),
-):
+for command in (init.init, check.check):
+    app.command(command.__name__)(with_options(command))
+app.command("simulate")(with_options(simulate.simulate, simulate.knob_options()))
+for command in (train.train, predict.predict, evaluate.evaluate, run.run, doctor.doctor):
     app.command(command.__name__)(with_options(command))
 app.add_typer(models.app, name="models")
 

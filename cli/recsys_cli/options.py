@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -161,13 +161,15 @@ def _parse_instant(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_options(command: Callable[..., None], more: Mapping[str, Any] | None = None) -> Callable[..., None]:
     """Give a command the options that it shares with others: they arrive as its first argument.
 
     Parameters
     ----------
     command : callable
         Takes a `Said`, `Stored` or `Shared`, then options of its own.
+    more : mapping of str to Annotated type, optional
+        Options that default to None, for a command that takes ``**keywords``.
 
     Returns
     -------
@@ -180,7 +182,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     told: type[Said] = annotations[first.name]
     shared_annotations = get_type_hints(told, include_extras=True)
     shared = [_keyword(one.name, one.default, shared_annotations) for one in fields(told)]
-    parameters = [*(_keyword(one.name, one.default, annotations) for one in own), *shared]
+    named = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [_keyword(name, None, dict(more or {})) for name in more or ()]
+    parameters = [*(_keyword(one.name, one.default, annotations) for one in named), *added, *shared]
 
     @functools.wraps(command)
     def called(**given: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,27 +16,21 @@ def simulate(
     said: Said,
     out: Annotated[Path, typer.Argument(help="Folder to write: the log, its truth, recsys.toml.")],
     preset: Annotated[
-        str, typer.Option(help="small, null (presses tell nothing about taste) or large.")
+        str,
+        typer.Option(
+            help="null, small, large (what a press tells of taste); habit, crowd, feedback (null, and a "
+            "trap); bots, shift, groups; bench. Every knob below turns it further."
+        ),
     ] = "small",
-    exposures: Annotated[int | None, typer.Option(help="Rows of the log.")] = None,
-    users: Annotated[int | None, typer.Option(help="People; one to 50 exposures unless given.")] = None,
-    items: Annotated[int | None, typer.Option(help="Things; one to 200 exposures unless given.")] = None,
-    days: Annotated[int | None, typer.Option(help="Length of the log.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same bytes.")] = None,
-    beta_like: Annotated[
-        float | None, typer.Option(help="How directly a press depends on taste, beyond dwell.")
-    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Write into a folder that is not empty.")] = False,
+    **knobs: Any,
 ) -> None:
     """Write a simulated exposure log whose true probabilities are known."""
     from recsys import simulation
 
-    world = simulation.World.preset(
-        preset, exposures=exposures, users=users, items=items, days=days, seed=seed, beta_like=beta_like
-    )
-    made = simulation.simulate(world)
-    simulation.write_simulation(made, out, overwrite=overwrite)
-    likes = int(made.events["liked"].sum())
+    world = simulation.World.preset(preset, **knobs)
+    truth = simulation.write_simulation(world, out, overwrite=overwrite)
+    likes = int(truth.items["likes_shown"].sum())
     if said.json:
         print_json({"output": str(out), "likes": likes, **asdict(world)})
         return
@@ -44,3 +38,23 @@ def simulate(
         f"{out}: {world.exposures:,} exposures of {world.items:,} items to {world.users:,} users "
         f"over {world.days} days, {likes:,} likes"
     )
+
+
+def knob_options() -> dict[str, Any]:
+    """Turn the knobs of a world into options; None leaves a knob where the preset has it.
+
+    Returns
+    -------
+    dict of str to Annotated type
+    """
+    from recsys.simulation import World
+
+    return {
+        name: Annotated[
+            knob.kind | None,
+            typer.Option(
+                help=knob.help if knob.neutral is None else f"{knob.help} [neutral: {knob.neutral}]"
+            ),
+        ]
+        for name, knob in World.knobs().items()
+    }

@@ -19,7 +19,7 @@ from recsys.simulation._world import SECONDS_A_DAY, TICK_SECONDS, World
 SURFACES = ("home", "explore", "creator")
 HOME, EXPLORE, CREATOR = range(3)
 EXPLORE_SHARE = 0.2
-_DRAWS = 4
+_DRAWS = 4  # of an item, until one is new to the account
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 _Bools = npt.NDArray[np.bool_]
@@ -165,12 +165,15 @@ class Audience:
         Rows of the users whose accounts they are.
     mood : ndarray of int8, shape (n_rows,)
         Category.
+    surface : ndarray of int8, shape (n_rows,)
+        Index into `SURFACES`.
     taste : ndarray of float32, shape (n_users, n_dims)
         Where taste is at this tick.
     """
 
     account: npt.NDArray[np.int32]
     mood: npt.NDArray[np.int8]
+    surface: npt.NDArray[np.int8]
     taste: npt.NDArray[np.float32]
 
 
@@ -192,7 +195,7 @@ def draw_feed(
     Returns
     -------
     Shown
-        All on the surface `home`.
+        On the surfaces of the audience.
 
     Notes
     -----
@@ -218,7 +221,7 @@ def draw_feed(
     popularity = population.items["popularity"].to_numpy()
     shown = Shown(
         item=np.empty(rows, dtype=np.int64),
-        surface=np.zeros(rows, dtype=np.int8),
+        surface=audience.surface,
         is_random=world.stream("is random", tick).random(rows) < world.epsilon,
         propensity=np.empty(rows),
         policy_score=np.empty(rows),
@@ -227,25 +230,24 @@ def draw_feed(
     def draw(part: slice) -> None:
         account = audience.account[part]
         scores = _scores(world, population.category_direction, memory, audience, part)
-        top = scores.max(axis=1, keepdims=True)  # of odds only ratios matter, and these do not overflow
-        ceiling = np.cumsum(mass * np.exp(scores - top), axis=1)
+        # Of odds only ratios matter, and these do not overflow.
+        top = np.where(mass > 0, scores, -np.inf).max(axis=1, keepdims=True)
+        ceiling = np.cumsum(mass * np.exp(np.minimum(scores - top, 0.0)), axis=1)
         drawn = (ceiling <= (where[part] * ceiling[:, -1])[:, None]).sum(axis=1)
         category = np.minimum(drawn, last)
         item = _draw_items(shelves, low[category], high[category], within[0, part])
-        for once_more in within[1:, part]:
-            again = np.flatnonzero(memory.has_seen(account, item))
-            item[again] = _draw_items(shelves, low[category[again]], high[category[again]], once_more[again])
         item = np.where(shown.is_random[part], anything[part], item)
+        seen = memory.has_seen(account, item)
+        for once_more in within[1:, part]:
+            again = np.flatnonzero(seen & ~shown.is_random[part])
+            item[again] = _draw_items(shelves, low[category[again]], high[category[again]], once_more[again])
+            seen[again] = memory.has_seen(account[again], item[again])
         category = shelves.category[item].astype(np.int64)
         score = scores[np.arange(len(item)), category]
         of_category = mass[category] * np.exp(score - top[:, 0]) / ceiling[:, -1]
         seen_share = np.minimum(memory.seen_popularity[account, category] / mass[category], 1.0)
-        draws = np.where(
-            memory.has_seen(account, item),
-            seen_share ** (_DRAWS - 1),
-            sum(seen_share**draw for draw in range(_DRAWS)),
-        )
-        policy = of_category * popularity[item] / mass[category] * draws
+        tries = np.where(seen, 0.0, 1.0 + seen_share + seen_share**2) + seen_share**3
+        policy = of_category * popularity[item] / mass[category] * tries
         shown.item[part], shown.policy_score[part] = item, score
         shown.propensity[part] = world.epsilon / counts.sum() + (1 - world.epsilon) * policy
 

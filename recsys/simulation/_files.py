@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,13 +15,15 @@ import polars as pl
 from recsys.config import CONFIG_NAME
 from recsys.errors import InputError, OutputError
 from recsys.simulation._page import page_text, settings_text
-from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA, play
+from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA, Part, play
 from recsys.simulation._press import AFTER
 from recsys.simulation._scene import Scene, set_scene
 from recsys.simulation._stream import parquet_streams
 from recsys.simulation._truth import Truth, tell_truth
 from recsys.simulation._world import World
 
+_log = logging.getLogger("recsys")
+_SECONDS_BETWEEN_LINES = 5.0
 _COUNTED = ("liked", "long_view", *AFTER)
 _USERS, _ITEMS, _WORLD = "users.parquet", "items.parquet", "world.json"
 
@@ -96,7 +101,7 @@ def _write(scene: Scene, folder: Path) -> Truth:
     files = {folder / "events.parquet": EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
     counts = dict.fromkeys(_COUNTED, 0)
     with parquet_streams(files) as (events, exposures):
-        for part in play(scene):
+        for part in _with_progress(play(scene), scene.world.exposures):
             events.put(part.events)
             exposures.put(part.truth)
             for name in _COUNTED:
@@ -111,6 +116,18 @@ def _write(scene: Scene, folder: Path) -> Truth:
     # Last: a folder that was cut short is not ready to run.
     _write_text(settings_text(scene.world), folder / CONFIG_NAME)
     return told
+
+
+def _with_progress(parts: Iterator[Part], rows: int) -> Iterator[Part]:
+    """Log how far a long simulation is."""
+    said, done = time.monotonic(), 0
+    for part in parts:
+        yield part
+        done += part.events.height
+        if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            told = {"event": "simulated", "rows": done, "of": rows}
+            _log.info("simulated %s of %s exposures", f"{done:,}", f"{rows:,}", extra=told)
 
 
 def _write_text(text: str, path: Path) -> None:

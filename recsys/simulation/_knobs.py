@@ -20,6 +20,8 @@ class Knob:
         `int`, `float` or `str`.
     help : str
         What it does, in the words of the command line.
+    neutral : int, float, str, or None
+        The value at which it moves nothing; None where there is no such value, and one must be given.
     low, high : float
         Bounds of a number, inside the range.
     strictly : bool
@@ -30,6 +32,7 @@ class Knob:
 
     kind: type
     help: str
+    neutral: Any
     low: float = 0.0
     high: float = math.inf
     strictly: bool = False
@@ -74,26 +77,30 @@ class Knob:
         return f"{noun} from {low} to {high}"
 
 
-def whole(help: str, least: int = 1, most: int = 2**31 - 1, neutral: Any = MISSING) -> Any:
-    """Declare a whole number; `neutral` is its default, and without one it must be given."""
-    return field(default=neutral, metadata={"knob": Knob(int, help, least, most)})
+def whole(help: str, least: int = 1, most: int = 2**31 - 1, neutral: int | None = None) -> Any:
+    """Declare a whole number; without a neutral value it must be given."""
+    return _declare(Knob(int, help, neutral, least, most))
 
 
 def number(
     neutral: float, help: str, low: float = 0.0, high: float = math.inf, strictly: bool = False
 ) -> Any:
-    """Declare a real number that acts on nothing, or as in every other world, at its neutral value."""
-    return field(default=neutral, metadata={"knob": Knob(float, help, low, high, strictly)})
+    """Declare a real number."""
+    return _declare(Knob(float, help, neutral, low, high, strictly))
 
 
 def share(help: str) -> Any:
-    """Declare a share from 0 to 1, off at 0."""
+    """Declare a share from 0 to 1, neutral at 0."""
     return number(0.0, help, high=1.0)
 
 
 def choice(neutral: str, choices: Iterable[str], help: str) -> Any:
     """Declare a choice between names."""
-    return field(default=neutral, metadata={"knob": Knob(str, help, choices=tuple(choices))})
+    return _declare(Knob(str, help, neutral, choices=tuple(choices)))
+
+
+def _declare(knob: Knob) -> Any:
+    return field(default=MISSING if knob.neutral is None else knob.neutral, metadata={"knob": knob})
 
 
 def knob_of(declared: Field[Any]) -> Knob:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from numpy.polynomial.hermite_e import hermegauss
 from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
@@ -20,7 +19,8 @@ HALF_WATCHED = 2.0  # the utility at which half of an item is watched
 FAN_BOND = 2.0  # utility of their creator's items to fans
 #: Log-odds at utility 0, and per unit of utility, of what follows an exposure apart from the press.
 AFTER = {"follow": (-6.0, 0.8), "share": (-5.0, 0.6), "hide": (-4.5, -0.6)}
-_NODES = 32
+_STEP, _REACH = 0.9, 6.5  # standard deviations
+_OVERFLOW = 700.0
 _Floats = npt.NDArray[np.float64]
 
 
@@ -211,7 +211,7 @@ def p_like_given_dwell(
     )
 
 
-def p_like_before(world: World, intercept: float, exposed: Exposed, nodes: int = _NODES) -> _Floats:
+def p_like_before(world: World, intercept: float, exposed: Exposed, refine: float = 1.0) -> _Floats:
     """Probability of a press before the exposure.
 
     Parameters
@@ -219,32 +219,44 @@ def p_like_before(world: World, intercept: float, exposed: Exposed, nodes: int =
     world : World
     intercept : float
     exposed : Exposed
-    nodes : int
-        Points of the quadrature.
+    refine : float
+        Divides the step of the integral; 1 is enough for a relative error of 1e-6.
 
     Returns
     -------
     ndarray of float64, shape (n_rows,)
-        ``∫ P(press | dwell(ε)) φ(ε) dε`` by Gauss-Hermite quadrature.
+        ``∫ P(press | dwell(ε)) φ(ε) dε``, by the trapezoidal rule.
 
     Notes
     -----
-    With odds of the press written as a product, a point costs one logarithm and one exponential::
+    With odds of the press written as a product, a point costs one logarithm and two exponentials::
 
         P = 1 / (1 + exp(-log_odds) (1 + dwell)^-beta_dwell),  dwell = duration / (1 + exp(-reading))
 
+    The rule converges geometrically: its error is about ``exp(-2π d / step)``, where d is the distance of
+    the integrand's poles from the real axis, ``π / (noise · max(1, beta_dwell))``, and ``exp(-2π² / step²)``
+    for the normal density. Gauss-Hermite needs twice the points at noise 1, and fails above 5.
+
     The press reads dwell to 1 ms and the integral reads it unrounded: a relative difference of at most
     ``0.0005 · beta_dwell``.
+
+    References
+    ----------
+    Trefethen, Weideman (2014). The exponentially convergent trapezoidal rule. SIAM Review 56(3).
+    https://doi.org/10.1137/130932132
     """
-    points, weights = hermegauss(nodes)
+    noisiest = world.dwell_noise * (max(1.0, world.group_noise) if world.group_share else 1.0)
+    step = _STEP / max(1.0, noisiest * max(1.0, world.beta_dwell)) / refine
+    points = step * np.arange(-round(_REACH / step), round(_REACH / step) + 1)
+    weights = np.exp(-(points**2) / 2)
     total = np.zeros(len(exposed.utility))
 
     def integrate(part: slice) -> None:
-        against = np.exp(np.minimum(-intercept - exposed.log_odds[part], 700.0))
-        unread = np.exp(np.minimum(HALF_WATCHED - exposed.utility[part], 700.0))
+        against = np.exp(np.minimum(-intercept - exposed.log_odds[part], _OVERFLOW))
+        unread = HALF_WATCHED - exposed.utility[part]
         duration, noise, found = exposed.duration[part], exposed.noise[part], total[part]
         for point, weight in zip(points, weights / weights.sum(), strict=True):
-            dwell = duration / (1.0 + unread * np.exp(-point * noise))
+            dwell = duration / (1.0 + np.exp(np.minimum(unread - point * noise, _OVERFLOW)))
             found += weight / (1.0 + against * np.exp(-world.beta_dwell * np.log(1.0 + dwell)))
 
     for_each_part(len(total), integrate)

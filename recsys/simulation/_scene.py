@@ -89,7 +89,8 @@ def audience_of(scene: Scene, session: npt.NDArray[np.int64], taste: npt.NDArray
     -------
     Audience
     """
-    return Audience(scene.calendar.user[session], scene.circumstances.mood[session], taste)
+    drawn = scene.circumstances
+    return Audience(scene.calendar.user[session], drawn.mood[session], drawn.surface[session], taste)
 
 
 def expose(

@@ -84,7 +84,7 @@ class World:
     like_rate: float = number(0.04, "Mean probability of a person's press.", high=1.0, strictly=True)
     habit_spread: float = number(1.0, "Standard deviation between users of the log-odds of a press.")
     dwell_noise: float = number(
-        1.0, "Standard deviation of the noise with which dwell reads utility.", strictly=True
+        1.0, "Standard deviation of the noise with which dwell reads utility.", low=0.01, high=10.0
     )
     accidental_likes: float = number(0.0, "Share of presses that may hit any exposure alike.", high=0.99)
     herding: float = number(0.0, "Log-odds of a press per unit of ln(1 + likes shown).")
@@ -100,7 +100,7 @@ class World:
     drift: float = number(0.0, "Radians a day by which every taste turns.")
     spliced_sessions: float = share("Share of sessions in which another user holds the device.")
     group_share: float = share("Share of users in group b.")
-    group_noise: float = number(1.0, "Factor on the dwell noise of group b.", strictly=True)
+    group_noise: float = number(1.0, "Factor on the dwell noise of group b.", low=0.01, high=10.0)
 
     policy_taste: float = number(0.5, "How strongly the feed leans to the user's taste for a category.")
     policy_private: float = number(
