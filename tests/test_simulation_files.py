@@ -97,11 +97,14 @@ def test_a_folder_that_was_cut_short_is_not_ready_to_run(tmp_path, monkeypatch):
 
 
 def test_a_stream_that_cannot_be_written_says_why(tmp_path):
+    def fill(streams):
+        for stream in streams * 5:
+            stream.put(pl.DataFrame({"x": [1, 2, 3]}))
+
     schema = {"x": pl.Int64()}
     files = {tmp_path / "gone/x.parquet": schema, tmp_path / "y.parquet": schema}
     with pytest.raises(OSError, match="No such file"), parquet_streams(files) as streams:
-        for stream in streams * 5:
-            stream.put(pl.DataFrame({"x": [1, 2, 3]}))
+        fill(streams)
 
 
 def test_a_world_that_ends_early_ends_its_streams(tmp_path):
