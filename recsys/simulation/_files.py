@@ -14,6 +14,7 @@ import polars as pl
 
 from recsys.config import CONFIG_NAME
 from recsys.errors import InputError, OutputError
+from recsys.simulation._expose import run_pilot
 from recsys.simulation._page import page_text, settings_text
 from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA, Part, play
 from recsys.simulation._press import AFTER
@@ -96,25 +97,26 @@ def read_truth(folder: str | os.PathLike[str]) -> Truth:
 
 
 def _write(scene: Scene, folder: Path) -> Truth:
+    world, intercept = scene.world, run_pilot(scene)
     truth = folder / "truth"
     truth.mkdir(parents=True, exist_ok=True)
     files = {folder / "events.parquet": EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
     counts = dict.fromkeys(_COUNTED, 0)
     with parquet_streams(files) as (events, exposures):
-        for part in _with_progress(play(scene), scene.world.exposures):
+        for part in _with_progress(play(scene, intercept), world.exposures):
             events.put(part.events)
             exposures.put(part.truth)
             for name in _COUNTED:
                 counts[name] += int(part.events[name].sum())
-    told = tell_truth(scene, part.likes)
-    rates = {name: count / scene.world.exposures for name, count in counts.items()}
-    knobs = {"world": asdict(scene.world), "like_intercept": scene.like_intercept}
+    told = tell_truth(scene, intercept, part.likes)
+    rates = {name: count / world.exposures for name, count in counts.items()}
+    knobs = {"world": asdict(world), "like_intercept": intercept}
     told.users.write_parquet(truth / _USERS, compression="zstd")
     told.items.write_parquet(truth / _ITEMS, compression="zstd")
     _write_text(json.dumps(knobs, indent=2) + "\n", truth / _WORLD)
     _write_text(page_text(told, rates, folder), folder / "README.md")
     # Last: a folder that was cut short is not ready to run.
-    _write_text(settings_text(scene.world), folder / CONFIG_NAME)
+    _write_text(settings_text(world), folder / CONFIG_NAME)
     return told
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.simulation._population import CATEGORIES
+from recsys.simulation._shelves import Shelves
 from recsys.simulation._world import World
 
 _Ints = npt.NDArray[np.int64]
@@ -70,8 +71,7 @@ def nothing_happened(world: World) -> Memory:
 
 def remember(
     memory: Memory,
-    category: npt.NDArray[np.int8],
-    popularity: npt.NDArray[np.float32],
+    shelves: Shelves,
     account: npt.NDArray[Any],
     item: npt.NDArray[Any],
     liked: npt.NDArray[np.bool_],
@@ -81,8 +81,7 @@ def remember(
     Parameters
     ----------
     memory : Memory
-    category : ndarray of int8, shape (n_items,)
-    popularity : ndarray of float32, shape (n_items,)
+    shelves : Shelves
     account, item : ndarray of int, shape (n_rows,)
     liked : ndarray of bool, shape (n_rows,)
 
@@ -90,13 +89,13 @@ def remember(
     -------
     Memory
     """
-    items = len(memory.likes_of_item)
+    items, category = len(memory.likes_of_item), shelves.category
     shown = np.sort(_key(account, item, items))
     shown = shown[np.flatnonzero(np.diff(shown, prepend=-1))]
     new = shown[~_is_in(memory.seen, shown)]
     of_account, of_item = np.divmod(new, items)
     seen_popularity = memory.seen_popularity.copy()
-    np.add.at(seen_popularity, (of_account, category[of_item]), popularity[of_item])
+    np.add.at(seen_popularity, (of_account, category[of_item]), shelves.popularity[of_item])
     likes_in_category = memory.likes_in_category
     if likes_in_category is not None:
         likes_in_category = likes_in_category.copy()

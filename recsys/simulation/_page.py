@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.simulation._feed import EXPLORE_SHARE, SURFACES
 from recsys.simulation._orders import HIJACKED_SESSIONS, ORDERED_PRESS, VISIT_SHARE
 from recsys.simulation._population import SYNTHETIC, SYNTHETIC_QUALITY
 from recsys.simulation._press import AFTER, FAN_BOND, HALF_WATCHED
+from recsys.simulation._sessions import CREATOR, EXPLORE, EXPLORE_SHARE, HOME, SURFACES
 from recsys.simulation._truth import Truth
 from recsys.simulation._world import LOG_STARTS, World
 
@@ -149,8 +149,8 @@ def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
         half=HALF_WATCHED,
         intercept=truth.like_intercept,
         after=", ".join(after),
-        home=SURFACES[0],
-        explore=SURFACES[1],
+        home=SURFACES[HOME],
+        explore=SURFACES[EXPLORE],
         one_in=1 / EXPLORE_SHARE,
         knows="The last term is what a press knows of taste beyond user and dwell."
         if world.beta_like
@@ -173,7 +173,7 @@ def _planted(truth: Truth) -> list[str]:
         "fandom_creators": len(fandoms),
         "premieres": born.height,
         "bond": FAN_BOND,
-        "creator": SURFACES[2],
+        "creator": SURFACES[CREATOR],
         "accounts": users.filter(pl.col("account") != "person").height,
         "hijacked": HIJACKED_SESSIONS,
         "targets": items["is_target"].sum(),

@@ -13,10 +13,13 @@ import polars as pl
 
 from recsys.simulation import _press as press
 from recsys.simulation._calendar import Rows, rows_by_tick
-from recsys.simulation._feed import SURFACES, Shown, draw_feed, go_past_the_feed
+from recsys.simulation._expose import draw_nudges, expose
+from recsys.simulation._feed import Shown, draw_feed, go_past_the_feed
 from recsys.simulation._memory import nothing_happened, remember
-from recsys.simulation._population import FIRST_ID, TIME, instants
-from recsys.simulation._scene import Scene, audience_of, draw_nudges, expose
+from recsys.simulation._population import FIRST_ID, TIME, instants, taste_at
+from recsys.simulation._scene import Scene
+from recsys.simulation._sessions import SURFACES
+from recsys.simulation._world import World
 
 EVENTS_SCHEMA: Mapping[str, pl.DataType] = MappingProxyType(
     {
@@ -84,43 +87,42 @@ class _Outcomes:
     flags: Mapping[str, _Bools]
 
 
-def play(scene: Scene) -> Iterator[Part]:
+def play(scene: Scene, intercept: float) -> Iterator[Part]:
     """Draw the log.
 
     Parameters
     ----------
     scene : Scene
+    intercept : float
+        From `run_pilot`.
 
     Yields
     ------
     Part
         One a tick, in order; some have no rows.
     """
-    world, population, shelves = scene.world, scene.population, scene.shelves
-    popularity = population.items["popularity"].to_numpy()
-    memory = nothing_happened(world)
+    world, shelves, memory = scene.world, scene.shelves, nothing_happened(scene.world)
     for tick, rows in enumerate(rows_by_tick(world, scene.calendar)):
         account = scene.calendar.user[rows.session]
-        taste = press.taste_at(world, population.users, tick)
-        audience = audience_of(scene, rows.session, taste)
-        shown = draw_feed(world, population, shelves, memory, tick, audience)
-        shown = go_past_the_feed(world, population, shelves, scene.orders, scene.calendar, tick, rows, shown)
+        taste = taste_at(world, scene.population.users, tick)
+        shown = draw_feed(scene, memory, tick, rows.session, taste)
+        shown = go_past_the_feed(scene, tick, rows, shown)
         nudges = draw_nudges(world, tick, len(account))
         display = press.Display(rows.position, memory.likes_of_item[shown.item], nudges)
         exposed = expose(scene, rows.session, shown.item, taste, display)
-        outcomes = _draw_outcomes(scene, tick, exposed)
+        outcomes = _draw_outcomes(world, intercept, tick, exposed)
         liked = outcomes.flags["liked"]
-        memory = remember(memory, shelves.category, popularity, account, shown.item, liked)
+        memory = remember(memory, shelves, account, shown.item, liked)
         events = _as_events(scene, rows, shown, display, outcomes)
-        yield Part(events, _as_truth(scene, rows, exposed, outcomes), memory.likes_of_item)
+        yield Part(events, _as_truth(scene, intercept, rows, exposed, outcomes), memory.likes_of_item)
 
 
-def _draw_outcomes(scene: Scene, tick: int, exposed: press.Exposed) -> _Outcomes:
+def _draw_outcomes(world: World, intercept: float, tick: int, exposed: press.Exposed) -> _Outcomes:
     """Draw what follows each exposure, every outcome from a stream of its own."""
-    world, rows = scene.world, len(exposed.utility)
+    rows = len(exposed.utility)
     noise = world.stream("dwell", tick).standard_normal(rows)
     dwell = press.dwell_seconds(exposed, noise)
-    p_like = press.p_like_given_dwell(world, scene.like_intercept, exposed, dwell)
+    p_like = press.p_like_given_dwell(world, intercept, exposed, dwell)
     flags = {
         "liked": world.stream("like", tick).random(rows) < p_like,
         "long_view": press.reading(exposed, noise) >= 0,
@@ -153,11 +155,13 @@ def _as_events(
     return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in EVENTS_SCHEMA.items())
 
 
-def _as_truth(scene: Scene, rows: Rows, exposed: press.Exposed, outcomes: _Outcomes) -> pl.DataFrame:
+def _as_truth(
+    scene: Scene, intercept: float, rows: Rows, exposed: press.Exposed, outcomes: _Outcomes
+) -> pl.DataFrame:
     account, acting = scene.calendar.user[rows.session], scene.circumstances.acting[rows.session]
     columns: dict[str, Any] = {
         "utility": exposed.utility,
-        "p_like_before": press.p_like_before(scene.world, scene.like_intercept, exposed),
+        "p_like_before": press.p_like_before(scene.world, intercept, exposed),
         "p_like_given_dwell": outcomes.p_like,
         "p_long_view_before": press.p_long_view_before(exposed),
         "acting_user_id": acting.astype(np.int64) + FIRST_ID,

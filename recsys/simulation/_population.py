@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.simulation._world import LOG_STARTS, SECONDS_A_DAY, World
+from recsys.simulation._world import LOG_STARTS, SECONDS_A_DAY, TICK_SECONDS, World
 
 # Ids are not row numbers, so that code that takes one for the other fails on the embedded sample.
 FIRST_ID = 1
@@ -171,6 +171,30 @@ def affinity(
     for dim in range(taste.shape[1]):
         total += left[:, dim].astype(np.float64) * right[:, dim]
     return total
+
+
+def taste_at(world: World, users: pl.DataFrame, tick: int) -> npt.NDArray[np.float32]:
+    """Turn every taste by what it has drifted since the log's start.
+
+    Parameters
+    ----------
+    world : World
+    users : polars.DataFrame
+        With `taste` and `taste_later`.
+    tick : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_users, n_dims)
+        ``cos(φ) · taste + sin(φ) · taste_later``, φ = drift · days.
+    """
+    taste: npt.NDArray[np.float32] = users["taste"].to_numpy()
+    angle = world.drift * tick * TICK_SECONDS / SECONDS_A_DAY
+    if not angle:
+        return taste
+    turned = np.cos(angle) * taste + np.sin(angle) * users["taste_later"].to_numpy()
+    later: npt.NDArray[np.float32] = turned.astype(np.float32)
+    return later
 
 
 def instants(seconds: npt.NDArray[Any]) -> pl.Series:

@@ -13,7 +13,7 @@ from scipy.special import expit, ndtr
 
 from recsys.simulation._parts import for_each_part
 from recsys.simulation._population import GROUPS, affinity
-from recsys.simulation._world import SECONDS_A_DAY, TICK_SECONDS, World
+from recsys.simulation._world import World
 
 HALF_WATCHED = 2.0  # the utility at which half of an item is watched
 FAN_BOND = 2.0  # utility of their creator's items to fans
@@ -63,30 +63,6 @@ class Exposed:
     noise: _Floats
     log_odds: _Floats
     by_order: _Floats
-
-
-def taste_at(world: World, users: pl.DataFrame, tick: int) -> npt.NDArray[np.float32]:
-    """Turn every taste by what it has drifted since the log's start.
-
-    Parameters
-    ----------
-    world : World
-    users : polars.DataFrame
-        With `taste` and `taste_later`.
-    tick : int
-
-    Returns
-    -------
-    ndarray of float32, shape (n_users, n_dims)
-        ``cos(φ) · taste + sin(φ) · taste_later``, φ = drift · days.
-    """
-    taste: npt.NDArray[np.float32] = users["taste"].to_numpy()
-    angle = world.drift * tick * TICK_SECONDS / SECONDS_A_DAY
-    if not angle:
-        return taste
-    turned = np.cos(angle) * taste + np.sin(angle) * users["taste_later"].to_numpy()
-    later: npt.NDArray[np.float32] = turned.astype(np.float32)
-    return later
 
 
 def look_up(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from recsys.simulation._expose import run_pilot
 from recsys.simulation._play import play
 from recsys.simulation._scene import set_scene
 from recsys.simulation._truth import Truth, tell_truth
@@ -58,9 +59,10 @@ def simulate(world: World) -> Simulation:
     ['utility', 'p_like_before']
     """
     scene = set_scene(world)
-    parts = list(play(scene))
+    intercept = run_pilot(scene)
+    parts = list(play(scene, intercept))
     return Simulation(
         events=pl.concat([part.events for part in parts]),
         truth_exposures=pl.concat([part.truth for part in parts]),
-        truth=tell_truth(scene, parts[-1].likes),
+        truth=tell_truth(scene, intercept, parts[-1].likes),
     )

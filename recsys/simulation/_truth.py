@@ -13,7 +13,7 @@ from recsys.errors import UsageError
 from recsys.schema import ITEM, TIME, USER, Frame, in_kind, require_columns, to_polars
 from recsys.simulation import _press as press
 from recsys.simulation._orders import ORDERED_PRESS, SYNTHETIC
-from recsys.simulation._population import CATEGORIES, FIRST_ID, seconds_since_start
+from recsys.simulation._population import CATEGORIES, FIRST_ID, seconds_since_start, taste_at
 from recsys.simulation._scene import Scene
 from recsys.simulation._world import TICK_SECONDS, World
 
@@ -123,7 +123,7 @@ class Truth:
             self.world,
             self.users,
             self.items,
-            press.taste_at(self.world, self.users, tick),
+            taste_at(self.world, self.users, tick),
             user,
             item,
             display,
@@ -157,12 +157,14 @@ class Truth:
         return seconds_since_start(asked[TIME]) // TICK_SECONDS
 
 
-def tell_truth(scene: Scene, likes: npt.NDArray[np.int64]) -> Truth:
+def tell_truth(scene: Scene, intercept: float, likes: npt.NDArray[np.int64]) -> Truth:
     """Keep what a world's people and things are like, once its log is drawn.
 
     Parameters
     ----------
     scene : Scene
+    intercept : float
+        From `run_pilot`.
     likes : ndarray of int64, shape (n_items,)
         Presses on every item over the whole log.
 
@@ -176,7 +178,7 @@ def tell_truth(scene: Scene, likes: npt.NDArray[np.int64]) -> Truth:
     items = scene.population.items.with_columns(
         is_target=pl.Series(scene.orders.is_target), likes_shown=pl.Series(likes)
     )
-    return Truth(scene.world, scene.like_intercept, users, items)
+    return Truth(scene.world, intercept, users, items)
 
 
 def _rows(ids: pl.Series, count: int, what: str) -> npt.NDArray[np.int64]:
