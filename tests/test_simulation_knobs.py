@@ -199,6 +199,9 @@ def test_spliced_sessions_are_another_users(middle):
     y = spliced["long_view"].to_numpy()
     assert np.corrcoef(guest, y)[0, 1] > 0.5 > 0.2 > np.corrcoef(account, y)[0, 1]
     assert not middle.truth_exposures["is_spliced"].any()
+    ordered = turn(spliced_sessions=0.9, synthetic_likers=0.5).truth_exposures
+    assert not (ordered["is_spliced"] & ordered["is_synthetic"]).any()
+    assert ordered["is_spliced"].any()
 
 
 def test_groups_differ_in_how_well_dwell_reads_utility():
