@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,9 +18,9 @@ from polars.testing import assert_frame_equal
 
 import recsys
 from recsys.config import load_settings
-from recsys.errors import InputError, OutputError, UsageError
-from recsys.simulation import World, read_truth, simulate, write_simulation
-from recsys.simulation._stream import parquet_streams
+from recsys.errors import ConfigError, InputError, OutputError, UsageError
+from recsys.simulation import PRESETS, World, read_truth, simulate, write_simulation
+from recsys.simulation._parquet import growing_parquets
 from recsys_cli.app import main
 
 ROOT = Path(__file__).parent.parent
@@ -84,36 +85,41 @@ def test_a_world_that_cannot_be_writes_nothing(tmp_path):
     assert not (tmp_path / "log").exists()
 
 
-def test_a_folder_that_was_cut_short_is_not_ready_to_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("cut", ["_files.page_text", "_draw.extend_history"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_was_cut_short_is_not_ready_to_run(cut, overwrite, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recsys.simulation._files.page_text", stop)
+    if overwrite:
+        write_simulation(replace(TINY, seed=1), tmp_path)
+    monkeypatch.setattr(f"recsys.simulation.{cut}", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_simulation(TINY, tmp_path)
-    assert not (tmp_path / "recsys.toml").exists()
-    with pytest.raises(InputError):
+        write_simulation(TINY, tmp_path, overwrite)
+    with pytest.raises(ConfigError, match="'unfinished_simulation' is not a setting"):
         load_settings(tmp_path)
+    with pytest.raises(InputError, match="does not hold the truth"):
+        read_truth(tmp_path)
 
 
 def test_a_stream_that_cannot_be_written_says_why(tmp_path):
     def fill(streams):
         for stream in streams * 5:
-            stream.put(pl.DataFrame({"x": [1, 2, 3]}))
+            stream.append(pl.DataFrame({"x": [1, 2, 3]}))
 
     schema = {"x": pl.Int64()}
     files = {tmp_path / "gone/x.parquet": schema, tmp_path / "y.parquet": schema}
-    with pytest.raises(OSError, match="No such file"), parquet_streams(files) as streams:
+    with pytest.raises(OSError, match="No such file"), growing_parquets(files) as streams:
         fill(streams)
 
 
 def test_a_world_that_ends_early_ends_its_streams(tmp_path):
     def end(streams):
-        streams[0].put(pl.DataFrame({"x": [1, 2, 3]}))
+        streams[0].append(pl.DataFrame({"x": [1, 2, 3]}))
         raise RuntimeError("the world ended")
 
     files = {tmp_path / "x.parquet": {"x": pl.Int64()}, tmp_path / "y.parquet": {"x": pl.Int64()}}
-    with pytest.raises(RuntimeError, match="the world ended"), parquet_streams(files) as streams:
+    with pytest.raises(RuntimeError, match="the world ended"), growing_parquets(files) as streams:
         end(streams)
 
 
@@ -187,13 +193,22 @@ def test_every_knob_is_an_option(tmp_path, capsys):
     assert json.loads((tmp_path / "log/truth/world.json").read_text())["world"] == turned
     _, helped, _ = run(capsys, "simulate", "--help")
     assert all(f"--{name.replace('_', '-')} " in helped for name in asdict(TINY))
+    named = helped[helped.index("--preset") : helped.index("--overwrite")]
+    assert all(re.search(rf"\b{name}\b", named) for name in PRESETS)
+
+
+def test_seed_and_threads_are_heard(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RECSYS_SEED", "11")
+    status, _, _ = run(capsys, "simulate", str(tmp_path / "log"), "--exposures", "500", "-j", "1")
+    assert status == 0
+    assert read_truth(tmp_path / "log").world.seed == 11
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--epsilon", "1.5"], 2, "epsilon must be a finite number from 0 to 1, got 1.5"),
-        (["--spliced-sessions", "-0.1"], 2, "spliced_sessions must be a finite number from 0 to 1, got -0.1"),
+        (["--epsilon", "1.5"], 2, "epsilon must be a number from 0 to 1, got 1.5"),
+        (["--spliced-sessions", "-0.1"], 2, "spliced_sessions must be a number from 0 to 1, got -0.1"),
         (["--users", "0"], 2, "users must be a whole number from 1 to 2,147,483,647, got 0"),
         (["--preset", "smal"], 2, "there is no preset 'smal': did you mean 'small'?"),
         (["--exposures", "5000", "--users", "1", "--days", "1"], 2, "the busiest user would watch"),

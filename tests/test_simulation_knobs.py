@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 import polars as pl
@@ -41,71 +41,66 @@ def moved(before: pl.DataFrame, **knobs) -> set[str]:
     return {name for name in before.columns if not before[name].equals(after[name])}
 
 
-@pytest.mark.parametrize(
-    ("knobs", "may_move"),
-    [
-        ({"accidental_likes": 1e-12}, set()),
-        ({"herding": 1e-12}, set()),
-        ({"position_bias": 1e-12}, set()),
-        ({"nudge": 1e-12}, {"is_nudged"}),
-        ({"drift": 1e-15}, set()),
-        ({"spliced_sessions": 1e-12}, set()),
-        ({"group_share": 1e-12, "group_noise": 5.0}, set()),
-        ({"group_noise": 5.0}, set()),
-        ({"group_share": 0.5}, {"group_cohort"}),
-        ({"policy_private": 1e-12}, set()),
-        ({"feedback": 1e-12}, set()),
-        ({"epsilon": 1e-12}, set()),
-        ({"fandoms": 1e-12}, set()),
-        ({"synthetic_likers": 1e-12, "synthetic_pattern": "burst"}, set()),
-        ({"synthetic_pattern": "hijacked", "camouflage": 3.0}, set()),
-        ({"synthetic_creators": 1e-12}, set()),
-        ({"beta_like": 1 + 1e-12, "beta_dwell": 0.6 + 1e-12, "habit_spread": 1 + 1e-12}, set()),
-        ({"dwell_noise": 1 + 1e-12, "policy_taste": 0.5 + 1e-12}, set()),
-    ],
-    ids=repr,
-)
+NEUTRAL = [
+    ({"accidental_likes": 1e-12}, set()),
+    ({"herding": 1e-12}, set()),
+    ({"position_bias": 1e-12}, set()),
+    ({"nudge": 1e-12}, {"is_nudged"}),
+    ({"drift": 1e-15}, set()),
+    ({"spliced_sessions": 1e-12}, set()),
+    ({"group_share": 1e-12, "group_noise": 5.0}, set()),
+    ({"group_noise": 5.0}, set()),
+    ({"group_share": 0.5}, {"group_cohort"}),
+    ({"policy_private": 1e-12}, set()),
+    ({"feedback": 1e-12}, set()),
+    ({"epsilon": 1e-12}, set()),
+    ({"fandoms": 1e-12}, set()),
+    ({"synthetic_likers": 1e-12, "synthetic_pattern": "burst"}, set()),
+    ({"synthetic_pattern": "hijacked", "camouflage": 3.0}, set()),
+    ({"synthetic_creators": 1e-12}, set()),
+    ({"beta_like": 1 + 1e-12, "beta_dwell": 0.6 + 1e-12, "habit_spread": 1 + 1e-12}, set()),
+    ({"dwell_noise": 1 + 1e-12, "policy_taste": 0.5 + 1e-12}, set()),
+]
+
+
+@pytest.mark.parametrize(("knobs", "may_move"), NEUTRAL, ids=repr)
 def test_a_knob_at_its_neutral_value_moves_nothing(knobs, may_move, before):
     """Or so close to it that what is planted cannot matter: only a stream drawn again would."""
     assert moved(before, **knobs) == may_move
 
 
-@pytest.mark.parametrize(
-    ("knobs", "owns"),
-    [
-        ({"beta_like": 0.0}, LIKES),
-        ({"beta_dwell": 0.0}, LIKES),
-        ({"like_rate": 0.2}, LIKES),
-        ({"habit_spread": 0.1}, LIKES),
-        ({"accidental_likes": 0.5}, LIKES),
-        ({"herding": 1.0}, LIKES),
-        ({"position_bias": 1.0}, LIKES),
-        ({"nudge": 1.0}, LIKES | {"is_nudged"}),
-        ({"dwell_noise": 2.0}, LIKES | WATCHED),
-        ({"group_share": 0.5, "group_noise": 3.0}, LIKES | WATCHED | {"group_cohort"}),
-        ({"quality_spread": 1.0}, LIKES | WATCHED | AFTER),
-        ({"spliced_sessions": 0.5}, LIKES | WATCHED | AFTER),
-        ({"synthetic_creators": 0.5}, LIKES | WATCHED | AFTER | {"provenance"}),
-        ({"policy_taste": 2.0}, SHOWN - {"provenance", "surface", "is_random"}),
-        ({"policy_private": 2.0}, SHOWN - {"provenance", "surface", "is_random"}),
-        ({"drift": 0.3}, SHOWN - {"provenance", "surface", "is_random"}),
-        ({"feedback": 1.0}, SHOWN - {"provenance", "surface", "is_random"}),
-        ({"epsilon": 0.5}, SHOWN - {"provenance", "surface"}),
-        ({"fandoms": 0.5}, SHOWN - {"provenance", "is_random"}),
-        ({"synthetic_likers": 0.5}, SHOWN - {"provenance", "is_random"}),
-        ({"taste_spread": 1.0}, SHOWN - {"provenance", "surface", "is_random"}),
-    ],
-    ids=repr,
-)
+TURNED = [
+    ({"beta_like": 0.0}, LIKES),
+    ({"beta_dwell": 0.0}, LIKES),
+    ({"like_rate": 0.2}, LIKES),
+    ({"habit_spread": 0.1}, LIKES),
+    ({"accidental_likes": 0.5}, LIKES),
+    ({"herding": 1.0}, LIKES),
+    ({"position_bias": 1.0}, LIKES),
+    ({"nudge": 1.0}, LIKES | {"is_nudged"}),
+    ({"dwell_noise": 2.0}, LIKES | WATCHED),
+    ({"group_share": 0.5, "group_noise": 3.0}, LIKES | WATCHED | {"group_cohort"}),
+    ({"quality_spread": 1.0}, LIKES | WATCHED | AFTER),
+    ({"spliced_sessions": 0.5}, LIKES | WATCHED | AFTER),
+    ({"synthetic_creators": 0.5}, LIKES | WATCHED | AFTER | {"provenance"}),
+    ({"policy_taste": 2.0}, SHOWN - {"provenance", "surface", "is_random"}),
+    ({"policy_private": 2.0}, SHOWN - {"provenance", "surface", "is_random"}),
+    ({"drift": 0.3}, SHOWN - {"provenance", "surface", "is_random"}),
+    ({"feedback": 1.0}, SHOWN - {"provenance", "surface", "is_random"}),
+    ({"epsilon": 0.5}, SHOWN - {"provenance", "surface"}),
+    ({"fandoms": 0.5}, SHOWN - {"provenance", "is_random"}),
+    ({"synthetic_likers": 0.5}, SHOWN - {"provenance", "is_random"}),
+    ({"taste_spread": 1.0}, SHOWN - {"provenance", "surface", "is_random"}),
+]
+
+
+@pytest.mark.parametrize(("knobs", "owns"), TURNED, ids=repr)
 def test_a_knob_redraws_nothing_but_its_own(knobs, owns, before):
     assert moved(before, **knobs) == owns
 
 
 def test_every_knob_is_tried_above():
-    tried = set()
-    for test in (test_a_knob_at_its_neutral_value_moves_nothing, test_a_knob_redraws_nothing_but_its_own):
-        for knobs, _ in test.pytestmark[0].args[1]:
-            tried |= set(knobs)
+    tried = {name for knobs, _ in (*NEUTRAL, *TURNED) for name in knobs}
     sizes = {"exposures", "users", "items", "days", "seed", "taste_dims", "activity_spread"}
     assert tried | sizes == {knob.name for knob in fields(World)}
 
@@ -302,23 +297,31 @@ def test_machine_made_items_are_duller(middle):
 # Presets, and what makes no sense.
 
 
-def test_presets_turn_what_their_names_say():
-    turned = {name: knobs.keys() - {"exposures"} for name, knobs in PRESETS.items()}
-    assert turned == {
-        "null": {"beta_like"},
-        "small": set(),
-        "large": {"beta_like"},
-        "habit": {"beta_like", "habit_spread"},
-        "crowd": {"beta_like", "herding"},
-        "feedback": {"beta_like", "feedback"},
-        "bots": {"synthetic_likers", "synthetic_pattern", "camouflage", "synthetic_creators", "fandoms"},
-        "shift": {"spliced_sessions", "drift"},
-        "groups": {"group_share", "group_noise"},
-        "bench": set(),
-    }
+def press_rates(simulation: Simulation) -> pl.Series:
+    rates = (
+        simulation.events.group_by("user_id").agg(pl.col("liked").mean(), pl.len()).filter(pl.col("len") > 20)
+    )
+    return rates["liked"]
+
+
+def test_presets_plant_what_their_names_say():
+    made = {name: simulate(World.preset(name, exposures=20_000, seed=3)) for name in PRESETS}
     for name in ("null", "habit", "crowd", "feedback"):
-        assert World.preset(name).beta_like == 0
-    assert 0 < World.preset("small").beta_like < World.preset("large").beta_like
+        assert made[name].truth.world.beta_like == 0
+    small, truth = made["small"], {name: one.truth_exposures for name, one in made.items()}
+    assert 0 < small.truth.world.beta_like < made["large"].truth.world.beta_like
+    assert truth["large"]["p_like_before"].std() > 1.3 * truth["small"]["p_like_before"].std()
+    assert press_rates(made["habit"]).std() > 1.5 * press_rates(made["null"]).std()
+    assert (
+        made["crowd"].truth.items["likes_shown"].max() > 1.5 * made["null"].truth.items["likes_shown"].max()
+    )
+    assert made["feedback"].events["policy_score"].mean() > 0.5 + made["null"].events["policy_score"].mean()
+    assert truth["bots"]["is_synthetic"].any()
+    assert set(made["bots"].events["surface"]) > {"creator"}
+    assert truth["shift"]["is_spliced"].any()
+    assert made["groups"].events["group_cohort"].n_unique() == 2
+    assert PRESETS["bench"]["exposures"] == 10_000_000
+    assert made["bench"].events.equals(small.events)
 
 
 def test_presets_derive_users_and_items():
@@ -330,11 +333,35 @@ def test_presets_derive_users_and_items():
     assert World.preset("null").beta_like == 0 < World.preset("small", seed=None).beta_like
 
 
-def test_neutral_values_are_the_defaults():
-    usual = asdict(World(exposures=1, users=1, items=1))
-    for name, knob in World.knobs().items():
-        assert knob.neutral is None or usual[name] == knob.neutral
-        assert knob.help.endswith(".")
+NUMBERS = {name: knob for name, knob in World.knobs().items() if knob.kind is float}
+
+
+@pytest.mark.parametrize("bound", ["low", "high"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_knob_works_up_to_its_bounds_and_no_further(name, bound):
+    value = getattr(NUMBERS[name], bound)
+    beside = {"group_share": 0.5} if name == "group_noise" else {}
+    truth = simulate(World.preset("small", exposures=300, users=10, items=8, **{name: value, **beside}))
+    assert truth.truth_exposures.null_count().sum_horizontal().item() == 0
+    assert truth.truth_exposures["p_like_before"].is_between(0, 1).all()
+    beyond = float(np.nextafter(value, np.inf if bound == "high" else -np.inf))
+    with pytest.raises(UsageError, match=f"{name} must be a number from"):
+        World.preset("small", **{name: beyond})
+
+
+def test_sizes_plant_what_they_say():
+    worlds = [
+        World.preset("small", **{**{"exposures": 4_000}, **turned})
+        for turned in ({}, {"days": 3}, {"taste_dims": 2}, {"activity_spread": 0.0})
+    ]
+    usual, short, flat, equal = (simulate(world) for world in worlds)
+    assert (
+        usual.events["timestamp"].dt.date().n_unique(),
+        short.events["timestamp"].dt.date().n_unique(),
+    ) == (14, 3)
+    assert flat.truth.users["taste"].to_numpy().shape == (80, 2)
+    busiest, even = (one.events["user_id"].value_counts()["count"].max() for one in (usual, equal))
+    assert even < 150 < 250 < busiest
 
 
 @pytest.mark.parametrize(
@@ -344,16 +371,17 @@ def test_neutral_values_are_the_defaults():
         ({"items": -3}, "items must be a whole number from 1 to .*, got -3"),
         ({"exposures": 10.5}, "exposures must be a whole number from 1 to 2,000,000,000, got 10.5"),
         ({"days": True}, "days must be a whole number"),
-        ({"seed": -1}, "seed must be a whole number from 0 to .*, got -1"),
-        ({"beta_like": -0.1}, "beta_like must be a finite number of at least 0, got -0.1"),
-        ({"beta_like": float("nan")}, "beta_like must be a finite number of at least 0, got nan"),
-        ({"habit_spread": "wide"}, "habit_spread must be a finite number of at least 0, got 'wide'"),
-        ({"dwell_noise": 0}, "dwell_noise must be a finite number from 0.01 to 10, got 0"),
-        ({"like_rate": 1}, "like_rate must be a finite number above 0 and below 1, got 1"),
-        ({"epsilon": 1.5}, "epsilon must be a finite number from 0 to 1, got 1.5"),
-        ({"synthetic_likers": -0.1}, "synthetic_likers must be a finite number from 0 to 1, got -0.1"),
-        ({"camouflage": 4}, "camouflage must be a finite number from 0 to 3, got 4"),
-        ({"nudge": float("inf")}, "nudge must be a finite number, got inf"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 9,223,372,036,854,775,807, got -1"),
+        ({"beta_like": -0.1}, "beta_like must be a number from 0 to 20, got -0.1"),
+        ({"beta_like": float("nan")}, "beta_like must be a number from 0 to 20, got nan"),
+        ({"habit_spread": "wide"}, "habit_spread must be a number from 0 to 20, got 'wide'"),
+        ({"dwell_noise": 0}, "dwell_noise must be a number from 0.01 to 10, got 0"),
+        ({"like_rate": 1}, "like_rate must be a number from 0.0001 to 0.9999, got 1"),
+        ({"epsilon": 1.5}, "epsilon must be a number from 0 to 1, got 1.5"),
+        ({"synthetic_likers": -0.1}, "synthetic_likers must be a number from 0 to 1, got -0.1"),
+        ({"camouflage": 4}, "camouflage must be a number from 0 to 3, got 4"),
+        ({"nudge": float("inf")}, "nudge must be a number from -20 to 20, got inf"),
+        ({"nudge": 10**400}, "nudge must be a number from -20 to 20, got 1000"),
         ({"synthetic_pattern": "bursty"}, "synthetic_pattern cannot be 'bursty': did you mean 'burst'"),
         ({"beta_lik": 1}, "no knob 'beta_lik': did you mean 'beta_like'"),
         ({"name": "smal"}, "no preset 'smal': did you mean 'small'"),

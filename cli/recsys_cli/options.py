@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -46,6 +47,16 @@ class Said:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repeatable(Said):
+    """What a command that computes can be told: on how many threads, and from which seed."""
+
+    seed: Annotated[int | None, _option("seed", help="Same seed, same bytes.")] = None
+    threads: Annotated[
+        int, _option("threads", "-j", min=0, help="0 is one a core. No result depends on it.")
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stored(Said):
     """What a command that looks at an output folder can be told."""
 
@@ -76,17 +87,13 @@ class Stored(Said):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared(Stored):
+class Shared(Stored, Repeatable):
     """What a command that reads a log can be told."""
 
     events: Annotated[Path | None, _option("events", help="The log: a file, a folder or a glob.")] = None
     as_of: Annotated[
         str | None, _option("as-of", help="Read only what lies before the end of this day, UTC.")
     ] = None
-    seed: Annotated[int | None, _option("seed", help="Same seed, same bytes.")] = None
-    threads: Annotated[
-        int, _option("threads", "-j", min=0, help="0 is one a core. No result depends on it.")
-    ] = 0
 
     def job(self, command: str, **output: Any) -> Job:
         """Turn the options into a Job.
@@ -161,7 +168,9 @@ def _parse_instant(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def with_options(command: Callable[..., None], more: Mapping[str, Any] | None = None) -> Callable[..., None]:
+def with_options(
+    command: Callable[..., None], more: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[..., None]:
     """Give a command the options that it shares with others: they arrive as its first argument.
 
     Parameters
@@ -183,7 +192,7 @@ def with_options(command: Callable[..., None], more: Mapping[str, Any] | None = 
     shared_annotations = get_type_hints(told, include_extras=True)
     shared = [_keyword(one.name, one.default, shared_annotations) for one in fields(told)]
     named = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [_keyword(name, None, dict(more or {})) for name in more or ()]
+    added = [_keyword(name, None, more) for name in more]
     parameters = [*(_keyword(one.name, one.default, annotations) for one in named), *added, *shared]
 
     @functools.wraps(command)
@@ -200,7 +209,7 @@ def with_options(command: Callable[..., None], more: Mapping[str, Any] | None = 
     return called
 
 
-def _keyword(name: str, default: Any, annotations: dict[str, Any]) -> inspect.Parameter:
+def _keyword(name: str, default: Any, annotations: Mapping[str, Any]) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotations[name])
 

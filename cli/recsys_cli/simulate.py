@@ -8,18 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from recsys_cli.options import Said
+from recsys.simulation import Knob, World
+from recsys_cli.options import Repeatable
 from recsys_cli.show import print_json
 
 
 def simulate(
-    said: Said,
+    said: Repeatable,
     out: Annotated[Path, typer.Argument(help="Folder to write: the log, its truth, recsys.toml.")],
     preset: Annotated[
         str,
         typer.Option(
-            help="null, small, large (what a press tells of taste); habit, crowd, feedback (null, and a "
-            "trap); bots, shift, groups; bench. Every knob below turns it further."
+            help="null, small, large (what a press tells of taste beyond dwell); habit, crowd, feedback "
+            "(nothing, and a trap); bots, shift, groups; bench. The knobs below turn it further."
         ),
     ] = "small",
     overwrite: Annotated[bool, typer.Option(help="Write into a folder that is not empty.")] = False,
@@ -28,7 +29,7 @@ def simulate(
     """Write a simulated exposure log whose true probabilities are known."""
     from recsys import simulation
 
-    world = simulation.World.preset(preset, **knobs)
+    world = simulation.World.preset(preset, seed=said.seed, **knobs)
     truth = simulation.write_simulation(world, out, overwrite=overwrite)
     likes = int(truth.items["likes_shown"].sum())
     if said.json:
@@ -41,20 +42,15 @@ def simulate(
 
 
 def knob_options() -> dict[str, Any]:
-    """Turn the knobs of a world into options; None leaves a knob where the preset has it.
+    """Turn the knobs of a world into options, but for the seed; None leaves a knob where the preset has it.
 
     Returns
     -------
     dict of str to Annotated type
     """
-    from recsys.simulation import World
+    return {name: _option(knob) for name, knob in World.knobs().items() if name != "seed"}
 
-    return {
-        name: Annotated[
-            knob.kind | None,
-            typer.Option(
-                help=knob.help if knob.neutral is None else f"{knob.help} [neutral: {knob.neutral}]"
-            ),
-        ]
-        for name, knob in World.knobs().items()
-    }
+
+def _option(knob: Knob) -> Any:
+    help = knob.help if knob.default is None else f"{knob.help} [default: {knob.default}]"
+    return Annotated[knob.kind | None, typer.Option(help=help)]

@@ -13,8 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsys.simulation._draw import EVENTS_SCHEMA, TRUTH_SCHEMA
     from recsys.simulation._files import read_truth, write_simulation
-    from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA
+    from recsys.simulation._knobs import Knob
     from recsys.simulation._simulate import Simulation, simulate
     from recsys.simulation._truth import Truth
     from recsys.simulation._world import PRESETS, World
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "PRESETS": "_world",
     "World": "_world",
-    "EVENTS_SCHEMA": "_play",
-    "TRUTH_SCHEMA": "_play",
+    "Knob": "_knobs",
+    "EVENTS_SCHEMA": "_draw",
+    "TRUTH_SCHEMA": "_draw",
     "Truth": "_truth",
     "Simulation": "_simulate",
     "simulate": "_simulate",
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 (the order of the data)
     "PRESETS",
     "World",
+    "Knob",
     "EVENTS_SCHEMA",
     "TRUTH_SCHEMA",
     "Truth",

@@ -60,7 +60,16 @@ class Rows:
     seconds: _Ints
 
     def take(self, which: npt.NDArray[Any]) -> Rows:
-        """Pick rows by number or by mask."""
+        """Pick rows by number or by mask.
+
+        Parameters
+        ----------
+        which : ndarray of int or bool
+
+        Returns
+        -------
+        Rows
+        """
         return Rows(self.session[which], self.position[which], self.seconds[which])
 
 
@@ -115,7 +124,9 @@ def rows_by_tick(world: World, calendar: Calendar) -> Iterator[Rows]:
     for tick in range(world.ticks):
         new = _lay_out(world, calendar, tick, np.arange(edges[tick], edges[tick + 1]))
         rows = Rows(
-            *(np.concatenate(pair) for pair in zip(vars(waiting).values(), vars(new).values(), strict=True))
+            np.concatenate([waiting.session, new.session]),
+            np.concatenate([waiting.position, new.position]),
+            np.concatenate([waiting.seconds, new.seconds]),
         )
         now = rows.seconds < (tick + 1) * TICK_SECONDS
         waiting, rows = rows.take(~now), rows.take(now)

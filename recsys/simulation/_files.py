@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,25 +15,28 @@ import polars as pl
 
 from recsys.config import CONFIG_NAME
 from recsys.errors import InputError, OutputError
-from recsys.simulation._expose import run_pilot
+from recsys.simulation._draw import EVENTS_SCHEMA, TRUTH_SCHEMA, Part, draw_log
+from recsys.simulation._outcomes import AFTER
 from recsys.simulation._page import page_text, settings_text
-from recsys.simulation._play import EVENTS_SCHEMA, TRUTH_SCHEMA, Part, play
-from recsys.simulation._press import AFTER
+from recsys.simulation._parquet import growing_parquets
+from recsys.simulation._pilot import run_pilot
 from recsys.simulation._scene import Scene, set_scene
-from recsys.simulation._stream import parquet_streams
 from recsys.simulation._truth import Truth, tell_truth
 from recsys.simulation._world import World
 
 _log = logging.getLogger("recsys")
 _SECONDS_BETWEEN_LINES = 5.0
 _COUNTED = ("liked", "long_view", *AFTER)
-_USERS, _ITEMS, _WORLD = "users.parquet", "items.parquet", "world.json"
+TRUTH, WORLD = "truth", "world.json"
+_USERS, _ITEMS = "users.parquet", "items.parquet"
+UNFINISHED = "# Not finished, or cut short: make the simulation again.\n[unfinished_simulation]\n"
 
 
 def write_simulation(world: World, folder: str | os.PathLike[str], overwrite: bool = False) -> Truth:
     """Draw a log into a folder, with its truth, settings that read it and a page about it.
 
-    The log is written while it is drawn, and never held whole in memory.
+    The log is written while it is drawn, and never held whole in memory. Until all is written the folder
+    holds settings that no command accepts.
 
     Parameters
     ----------
@@ -55,13 +59,15 @@ def write_simulation(world: World, folder: str | os.PathLike[str], overwrite: bo
         When somebody would have to watch for longer than the log lasts. Nothing is written.
     """
     folder = Path(folder)
-    try:
+    with _writing(folder):
         if not overwrite and folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{str(folder)!r} is not empty: name another folder, or pass --overwrite")
-        return _write(set_scene(world), folder)
-    except (OSError, pl.exceptions.ComputeError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(f"{str(folder)!r} cannot be written: {said}") from None
+    scene = run_pilot(set_scene(world))
+    with _writing(folder):
+        (folder / TRUTH).mkdir(parents=True, exist_ok=True)
+        _write_text("{}\n", folder / TRUTH / WORLD)
+        _write_text(UNFINISHED, folder / CONFIG_NAME)
+        return _write(scene, folder)
 
 
 def read_truth(folder: str | os.PathLike[str]) -> Truth:
@@ -87,9 +93,9 @@ def read_truth(folder: str | os.PathLike[str]) -> Truth:
     >>> truth.probabilities(pl.DataFrame({"user_id": [1], "item_id": [7]})).height
     1
     """
-    truth = Path(folder) / "truth"
+    truth = Path(folder) / TRUTH
     try:
-        said = json.loads((truth / _WORLD).read_text(encoding="utf-8"))
+        said = json.loads((truth / WORLD).read_text(encoding="utf-8"))
         users, items = pl.read_parquet(truth / _USERS), pl.read_parquet(truth / _ITEMS)
         return Truth(World(**said["world"]), said["like_intercept"], users, items)
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.ComputeError) as error:
@@ -97,27 +103,33 @@ def read_truth(folder: str | os.PathLike[str]) -> Truth:
 
 
 def _write(scene: Scene, folder: Path) -> Truth:
-    world, intercept = scene.world, run_pilot(scene)
-    truth = folder / "truth"
-    truth.mkdir(parents=True, exist_ok=True)
+    world, truth, counts = scene.world, folder / TRUTH, dict.fromkeys(_COUNTED, 0)
     files = {folder / "events.parquet": EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
-    counts = dict.fromkeys(_COUNTED, 0)
-    with parquet_streams(files) as (events, exposures):
-        for part in _with_progress(play(scene, intercept), world.exposures):
-            events.put(part.events)
-            exposures.put(part.truth)
+    with growing_parquets(files) as (events, exposures):
+        for part in _with_progress(draw_log(scene), world.exposures):
+            events.append(part.events)
+            exposures.append(part.truth)
             for name in _COUNTED:
                 counts[name] += int(part.events[name].sum())
-    told = tell_truth(scene, intercept, part.likes)
-    rates = {name: count / world.exposures for name, count in counts.items()}
-    knobs = {"world": asdict(world), "like_intercept": intercept}
+    told = tell_truth(scene, part.likes)
     told.users.write_parquet(truth / _USERS, compression="zstd")
     told.items.write_parquet(truth / _ITEMS, compression="zstd")
-    _write_text(json.dumps(knobs, indent=2) + "\n", truth / _WORLD)
+    rates = {name: count / world.exposures for name, count in counts.items()}
     _write_text(page_text(told, rates, folder), folder / "README.md")
-    # Last: a folder that was cut short is not ready to run.
+    knobs = {"world": asdict(world), "like_intercept": told.like_intercept}
+    _write_text(json.dumps(knobs, indent=2) + "\n", truth / WORLD)
     _write_text(settings_text(world), folder / CONFIG_NAME)
     return told
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what keeps a folder from being written into one line."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"{str(folder)!r} cannot be written: {said}") from None
 
 
 def _with_progress(parts: Iterator[Part], rows: int) -> Iterator[Part]:

@@ -1,8 +1,7 @@
-"""How a knob is declared: its neutral value, its range and its meaning, in one line beside its name."""
+"""How a knob is declared: its default, its range and its meaning, in one line beside its name."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field
 from typing import Any
@@ -20,22 +19,19 @@ class Knob:
         `int`, `float` or `str`.
     help : str
         What it does, in the words of the command line.
-    neutral : int, float, str, or None
-        The value at which it moves nothing; None where there is no such value, and one must be given.
-    low, high : float
+    default : int, float, str, or None
+        None where one must be given.
+    low, high : int or float
         Bounds of a number, inside the range.
-    strictly : bool
-        Whether a number must lie strictly between its bounds.
     choices : tuple of str
         What a text may be.
     """
 
     kind: type
     help: str
-    neutral: Any
-    low: float = 0.0
-    high: float = math.inf
-    strictly: bool = False
+    default: Any
+    low: float = 0
+    high: float = 1
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> None:
@@ -55,55 +51,80 @@ class Knob:
         if self.kind is str:
             if value not in self.choices:
                 raise UsageError(f"{name} cannot be {value!r}: {nearest(str(value), self.choices)}")
-            return
-        if self.kind is int:
-            fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
-        else:
-            real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            fits = real and self.low <= value <= self.high
-            fits = fits and not (self.strictly and value in (self.low, self.high))
-        if not fits:
-            raise UsageError(f"{name} must be {self._range()}, got {value!r}")
+        elif not (self._is_number(value) and self.low <= value <= self.high):
+            noun = "a whole number" if self.kind is int else "a number"
+            raise UsageError(f"{name} must be {noun} from {self.low:,} to {self.high:,}, got {value!r}")
 
-    def _range(self) -> str:
-        noun = "a whole number" if self.kind is int else "a finite number"
-        low, high = f"{self.low:g}", f"{self.high:,.10g}"
-        if self.strictly:
-            return f"{noun} above {low}" + ("" if self.high == math.inf else f" and below {high}")
-        if self.low == -math.inf:
-            return noun
-        if self.high == math.inf:
-            return f"{noun} of at least {low}"
-        return f"{noun} from {low} to {high}"
+    def _is_number(self, value: Any) -> bool:
+        fits = int if self.kind is int else int | float
+        return isinstance(value, fits) and not isinstance(value, bool)
 
 
-def whole(help: str, least: int = 1, most: int = 2**31 - 1, neutral: int | None = None) -> Any:
-    """Declare a whole number; without a neutral value it must be given."""
-    return _declare(Knob(int, help, neutral, least, most))
+def whole(help: str, low: int, high: int, default: int | None = None) -> Any:
+    """Declare a whole number.
+
+    Parameters
+    ----------
+    help : str
+    low, high : int
+        Inside the range.
+    default : int, optional
+        Without it the field must be given.
+
+    Returns
+    -------
+    dataclasses.Field
+    """
+    return _declare(Knob(int, help, default, low, high))
 
 
-def number(
-    neutral: float, help: str, low: float = 0.0, high: float = math.inf, strictly: bool = False
-) -> Any:
-    """Declare a real number."""
-    return _declare(Knob(float, help, neutral, low, high, strictly))
+def number(help: str, low: float, high: float, default: float) -> Any:
+    """Declare a real number.
+
+    Parameters
+    ----------
+    help : str
+    low, high : float
+        Inside the range.
+    default : float
+
+    Returns
+    -------
+    dataclasses.Field
+    """
+    return _declare(Knob(float, help, default, low, high))
 
 
-def share(help: str) -> Any:
-    """Declare a share from 0 to 1, neutral at 0."""
-    return number(0.0, help, high=1.0)
+def choice(help: str, choices: Iterable[str], default: str) -> Any:
+    """Declare a choice between names.
 
+    Parameters
+    ----------
+    help : str
+    choices : iterable of str
+    default : str
 
-def choice(neutral: str, choices: Iterable[str], help: str) -> Any:
-    """Declare a choice between names."""
-    return _declare(Knob(str, help, neutral, choices=tuple(choices)))
-
-
-def _declare(knob: Knob) -> Any:
-    return field(default=MISSING if knob.neutral is None else knob.neutral, metadata={"knob": knob})
+    Returns
+    -------
+    dataclasses.Field
+    """
+    return _declare(Knob(str, help, default, choices=tuple(choices)))
 
 
 def knob_of(declared: Field[Any]) -> Knob:
-    """Read the declaration back from a dataclass field."""
+    """Read the declaration back from a dataclass field.
+
+    Parameters
+    ----------
+    declared : dataclasses.Field
+
+    Returns
+    -------
+    Knob
+    """
     knob: Knob = declared.metadata["knob"]
     return knob
+
+
+def _declare(knob: Knob) -> Any:
+    return field(default=MISSING if knob.default is None else knob.default, metadata={"knob": knob})

@@ -16,7 +16,7 @@ ORDERED_PRESS = 0.95
 VISIT_SHARE = 0.25
 HIJACKED_SESSIONS = 0.2
 TARGET_ITEMS = 0.01
-PERSON, SYNTHETIC, HIJACKED = "person", "synthetic", "hijacked"
+PERSON, BOT, HIJACKED = "person", "synthetic", "hijacked"
 _Bools = npt.NDArray[np.bool_]
 
 
@@ -28,8 +28,8 @@ class Orders:
     ----------
     account : polars.Series of String, shape (n_users,)
         `person`, `synthetic`, or `hijacked`: a person's account that others use at times.
-    press_by_order : ndarray of float64, shape (n_users,)
-        Probability with which the account, under control, presses on what nobody ordered: its camouflage.
+    camouflage : ndarray of float64, shape (n_users,)
+        Probability with which the account, under control, presses on what nobody ordered.
     controlled : ndarray of bool, shape (n_sessions,)
         Whether the account presses by order in this session, and not for itself.
     visiting : ndarray of bool, shape (n_sessions,)
@@ -41,11 +41,33 @@ class Orders:
     """
 
     account: pl.Series
-    press_by_order: npt.NDArray[np.float64]
+    camouflage: npt.NDArray[np.float64]
     controlled: _Bools
     visiting: _Bools
     first_only: bool
     is_target: _Bools
+
+
+def p_ordered(
+    controlled: _Bools, is_target: _Bools, camouflage: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Probability of a press by order.
+
+    Parameters
+    ----------
+    controlled : ndarray of bool, shape (n_rows,)
+        Whether the account is under control.
+    is_target : ndarray of bool, shape (n_rows,)
+        Whether the item is ordered.
+    camouflage : ndarray of float64, shape (n_rows,)
+        Of the account.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        NaN where a person presses.
+    """
+    return np.where(controlled, np.where(is_target, ORDERED_PRESS, camouflage), np.nan)
 
 
 def draw_orders(world: World, items: pl.DataFrame, calendar: Calendar) -> Orders:
@@ -68,8 +90,8 @@ def draw_orders(world: World, items: pl.DataFrame, calendar: Calendar) -> Orders
     controlled = visiting if hijacked else taken[calendar.user]
     visits = np.where(visiting, 1.0 if sparse else VISIT_SHARE * calendar.length, 0.0)
     return Orders(
-        account=pl.Series(np.where(taken, HIJACKED if hijacked else SYNTHETIC, PERSON)),
-        press_by_order=_camouflage(world, calendar, visits, controlled),
+        account=pl.Series(np.where(taken, HIJACKED if hijacked else BOT, PERSON)),
+        camouflage=_camouflage(world, calendar, visits, controlled),
         controlled=controlled,
         visiting=visiting,
         first_only=sparse,

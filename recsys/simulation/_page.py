@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.simulation._orders import HIJACKED_SESSIONS, ORDERED_PRESS, VISIT_SHARE
+from recsys.simulation._orders import HIJACKED_SESSIONS, ORDERED_PRESS, PERSON, VISIT_SHARE
+from recsys.simulation._outcomes import AFTER, FAN_BOND, HALF_WATCHED
 from recsys.simulation._population import SYNTHETIC, SYNTHETIC_QUALITY
-from recsys.simulation._press import AFTER, FAN_BOND, HALF_WATCHED
 from recsys.simulation._sessions import CREATOR, EXPLORE, EXPLORE_SHARE, HOME, SURFACES
 from recsys.simulation._truth import Truth
 from recsys.simulation._world import LOG_STARTS, World
@@ -62,7 +62,7 @@ Liked: {liked:.1%}. Long views: {long_view:.1%}. Follows: {follow:.2%}, shares: 
   `dwell_seconds = duration_seconds · expit(utility - {half:g} + {dwell_noise:g} · noise)`.
   A `long_view` is half of the item or more.
 - **A press** follows dwell:
-  `logit P = {intercept:.3f} + habit + {beta_dwell:g} · ln(1 + dwell_seconds) + {beta_like:g} · utility`.
+  `logit P = {intercept:.3f} + habit + {beta_dwell:g} · ln(1 + dwell_seconds){direct}`.
   {knows}
   Habit is normal between users, with standard deviation {habit_spread:g}: the odds are log-normal.
 - **Follow, share and hide** read utility, never dwell or the press:
@@ -70,7 +70,7 @@ Liked: {liked:.1%}. Long views: {long_view:.1%}. Follows: {follow:.2%}, shares: 
 - **The feed** is refreshed every six hours. It draws a category with odds `popularity · exp(policy_score)`, where
   `policy_score = {policy_taste:g} · taste · direction of the category`, then an item of it by popularity, and avoids
   what the account has seen. `propensity` is the probability of what it shows.
-- **Sessions** start at any time, on the surface `{home}` or, one in {one_in:.0f}, `{explore}`; neither that nor the
+- **Sessions** start at any time, on the surface `{home}` or, {explores:.0%} of them, `{explore}`; neither that nor the
   position moves anything unless said below.
 {planted}
 ## Files
@@ -96,14 +96,15 @@ _PLANTED = {
     "group_share": "**Groups.** {group_share:.0%} of the users are in `group_cohort` b, where the noise of dwell is "
     "{group_noise:g} times as large.",
     "policy_private": "**Moods.** Every session is in the mood for one category, which adds {policy_private:g} to its "
-    "utility and to the feed's score. The log does not say which.",
+    "utility and to the feed's score. Of the log, only `policy_score` and `propensity` say which.",
     "feedback": "**Feedback.** The feed adds `{feedback:g} · ln(1 + the user's likes in the category)` to its score.",
     "epsilon": "**Random exposures.** {epsilon:.1%} are drawn alike from everything published (`is_random`).",
     "fandoms": "**Fandoms.** {fans:,} users are fans of one of {fandom_creators:,} creators: utility +{bond:g}, and "
     "they open its {premieres:,} premieres within a day (surface `{creator}`, no propensity).",
     "synthetic_likers": "**Presses by order.** {accounts:,} accounts ({synthetic_pattern}; hijacked ones in "
-    "{hijacked:.0%} of their sessions) look up {targets:,} ordered items in {visits:.0%} of their exposures (sparse: "
-    "once), press there with probability {press:g}, and {camouflage:g} times elsewhere for each such visit.",
+    "{hijacked:.0%} of their sessions) look up {targets:,} ordered items in {visits:.0%} of their exposures (burst: "
+    "of one day; sparse: once), press there with probability {press:g}, and {camouflage:g} times elsewhere for each "
+    "such visit.",
     "synthetic_creators": "**Machine-made items.** {machine_made:,} items have `provenance` {synthetic}, and "
     "{dullness:g} to their quality.",
 }
@@ -120,8 +121,8 @@ def settings_text(world: World) -> str:
     -------
     str
     """
-    whole = world.days * 3 // 14  # three days in fourteen
-    return _SETTINGS.format(window=f"{whole}d" if whole else f"{world.days * 72 // 14}h")
+    hours = world.days * 24 * 3 // 14  # three days in fourteen
+    return _SETTINGS.format(window=f"{hours // 24}d" if hours >= 24 else f"{hours}h")
 
 
 def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
@@ -140,7 +141,10 @@ def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
     str
     """
     world = truth.world
-    after = (f"`logit P({what}) = {level:g} + {slope:g} · utility`" for what, (level, slope) in AFTER.items())
+    after = (
+        f"`logit P({what}) = {level:g} {'-' if slope < 0 else '+'} {abs(slope):g} · utility`"
+        for what, (level, slope) in AFTER.items()
+    )
     return _README.format(
         **asdict(world),
         **rates,
@@ -151,10 +155,11 @@ def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
         after=", ".join(after),
         home=SURFACES[HOME],
         explore=SURFACES[EXPLORE],
-        one_in=1 / EXPLORE_SHARE,
-        knows="The last term is what a press knows of taste beyond user and dwell."
+        explores=EXPLORE_SHARE,
+        direct=f" + {world.beta_like:g} · utility" if world.beta_like else "",
+        knows="The last term is what a press tells of taste beyond user, dwell and display."
         if world.beta_like
-        else "Without the last term, a press knows nothing of taste that user and dwell do not say.",
+        else "A press tells nothing of taste that user, dwell and display do not say.",
         planted="".join(f"- {line}\n" for line in _planted(truth)),
     )
 
@@ -174,7 +179,7 @@ def _planted(truth: Truth) -> list[str]:
         "premieres": born.height,
         "bond": FAN_BOND,
         "creator": SURFACES[CREATOR],
-        "accounts": users.filter(pl.col("account") != "person").height,
+        "accounts": users.filter(pl.col("account") != PERSON).height,
         "hijacked": HIJACKED_SESSIONS,
         "targets": items["is_target"].sum(),
         "visits": VISIT_SHARE,

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import polars as pl
 
 _ROWS = 1 << 14
+_Result = TypeVar("_Result")
 
 
-def for_each_part(rows: int, work: Callable[[slice], None]) -> None:
-    """Call `work` on slices that cover the rows.
-
-    The slices do not depend on the number of threads, which is that of Polars.
+def map_parts(rows: int, work: Callable[[slice], _Result]) -> list[_Result]:
+    """Call `work` on slices that cover the rows, in as many threads as Polars has.
 
     Parameters
     ----------
     rows : int
-    work : callable
-        Fills its slice of arrays that already exist. Its result for a row must not depend on other rows.
+    work : callable of slice
+        Its result for a row must not depend on other rows.
+
+    Returns
+    -------
+    list
+        One result a slice, in order; at least one. The slices do not depend on the number of threads.
     """
-    parts = [slice(start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
-    if len(parts) <= 1 or pl.thread_pool_size() == 1:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        for _ in pool.map(work, parts):
-            pass
+    parts = [slice(start, min(start + _ROWS, rows)) for start in range(0, max(rows, 1), _ROWS)]
+    threads = min(len(parts), pl.thread_pool_size())
+    if threads == 1:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))

@@ -14,7 +14,7 @@ from recsys.simulation._world import LOG_STARTS, SECONDS_A_DAY, TICK_SECONDS, Wo
 # Ids are not row numbers, so that code that takes one for the other fails on the embedded sample.
 FIRST_ID = 1
 SHORTEST_SECONDS, LONGEST_SECONDS = 5, 60
-TIME = pl.Datetime("us", "UTC")
+TIME_TYPE = pl.Datetime("us", "UTC")
 CATEGORIES = (
     "animals",
     "art",
@@ -210,7 +210,7 @@ def instants(seconds: npt.NDArray[Any]) -> pl.Series:
         Microseconds, UTC.
     """
     micros = (seconds.astype(np.int64) + int(LOG_STARTS.timestamp())) * 1_000_000
-    return pl.Series(micros, dtype=pl.Int64).cast(TIME)
+    return pl.Series(micros, dtype=pl.Int64).cast(TIME_TYPE)
 
 
 def seconds_since_start(times: pl.Series) -> _Ints:

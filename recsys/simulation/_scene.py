@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recsys.simulation._calendar import Calendar, draw_calendar
+from recsys.simulation._catalogue import Catalogue, build_catalogue
+from recsys.simulation._fandoms import Premieres, find_premieres
 from recsys.simulation._orders import Orders, draw_orders
 from recsys.simulation._population import Population, draw_population
 from recsys.simulation._sessions import Circumstances, draw_circumstances
-from recsys.simulation._shelves import Shelves, stack_shelves
 from recsys.simulation._world import World
 
 
@@ -23,7 +24,10 @@ class Scene:
     calendar : Calendar
     orders : Orders
     circumstances : Circumstances
-    shelves : Shelves
+    catalogue : Catalogue
+    premieres : Premieres
+    like_intercept : float
+        Log-odds, from `run_pilot`; NaN before it.
     """
 
     world: World
@@ -31,7 +35,9 @@ class Scene:
     calendar: Calendar
     orders: Orders
     circumstances: Circumstances
-    shelves: Shelves
+    catalogue: Catalogue
+    premieres: Premieres
+    like_intercept: float = float("nan")
 
 
 def set_scene(world: World) -> Scene:
@@ -54,4 +60,12 @@ def set_scene(world: World) -> Scene:
     calendar = draw_calendar(world, population.users)
     orders = draw_orders(world, population.items, calendar)
     circumstances = draw_circumstances(world, calendar, orders)
-    return Scene(world, population, calendar, orders, circumstances, stack_shelves(population))
+    return Scene(
+        world,
+        population,
+        calendar,
+        orders,
+        circumstances,
+        build_catalogue(population.items),
+        find_premieres(population),
+    )

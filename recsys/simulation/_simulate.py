@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from recsys.simulation._expose import run_pilot
-from recsys.simulation._play import play
+from recsys.simulation._draw import draw_log
+from recsys.simulation._pilot import run_pilot
 from recsys.simulation._scene import set_scene
 from recsys.simulation._truth import Truth, tell_truth
 from recsys.simulation._world import World
@@ -58,11 +58,10 @@ def simulate(world: World) -> Simulation:
     >>> made.truth.probabilities(pl.DataFrame({"user_id": [1], "item_id": [5]})).columns[2:4]
     ['utility', 'p_like_before']
     """
-    scene = set_scene(world)
-    intercept = run_pilot(scene)
-    parts = list(play(scene, intercept))
+    scene = run_pilot(set_scene(world))
+    parts = list(draw_log(scene))
     return Simulation(
         events=pl.concat([part.events for part in parts]),
         truth_exposures=pl.concat([part.truth for part in parts]),
-        truth=tell_truth(scene, intercept, parts[-1].likes),
+        truth=tell_truth(scene, parts[-1].likes),
     )

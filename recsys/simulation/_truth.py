@@ -11,12 +11,13 @@ import polars as pl
 
 from recsys.errors import UsageError
 from recsys.schema import ITEM, TIME, USER, Frame, in_kind, require_columns, to_polars
-from recsys.simulation import _press as press
-from recsys.simulation._orders import ORDERED_PRESS, SYNTHETIC
-from recsys.simulation._population import CATEGORIES, FIRST_ID, seconds_since_start, taste_at
+from recsys.simulation import _outcomes as outcomes
+from recsys.simulation._orders import BOT, p_ordered
+from recsys.simulation._population import CATEGORIES, FIRST_ID, TIME_TYPE, seconds_since_start, taste_at
 from recsys.simulation._scene import Scene
 from recsys.simulation._world import TICK_SECONDS, World
 
+_Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 
@@ -28,14 +29,14 @@ class Truth:
     ----------
     world : World
     like_intercept : float
-        Log-odds that bring the mean probability of a person's press to `like_rate`.
+        Log-odds of a press where all else is 0.
     users : polars.DataFrame
         One row a user: `user_id`, `habit` (log-odds), `activity` (relative), `group_cohort`, `fan_of` (a
-        creator), `account` (`person`, `synthetic` or `hijacked`), `press_by_order` (probability on what
-        was not ordered), `taste`, `taste_later` (arrays).
+        creator), `account` (`person`, `synthetic` or `hijacked`), `camouflage` (probability of a press on
+        what was not ordered), `taste`, `taste_later` (arrays).
     items : polars.DataFrame
         One row an item: `item_id`, `creator_id`, `category`, `item_created_at`, `duration_seconds`,
-        `provenance`, `popularity` (relative), `quality`, `direction` (unit array), `is_target`,
+        `provenance`, `popularity` (relative), `quality`, `direction` (unit array), `is_target` (ordered),
         `likes_shown` (at the end of the log).
     """
 
@@ -74,97 +75,73 @@ class Truth:
         (`policy_private`) is integrated out, and `utility` leaves it out.
         """
         asked = to_polars(pairs)
-        for name in (USER, ITEM):
-            require_columns(asked, [name], "the pairs")
-        user = _rows(asked[USER], self.users.height, "user")
-        item = _rows(asked[ITEM], self.items.height, "item")
-        display = self._display(asked, item)
-        tick = self._ticks(asked)
-        calm = self._answer(user, item, display, tick, mood=0.0)
-        answer = calm
+        require_columns(asked, [USER, ITEM], "the table of pairs")
+        met, tick = self._meet(asked), self._ticks(asked)
+        calm = answer = self._answer(met, tick)
         if self.world.policy_private:
+            moved = self._answer(_in_mood(met, self.world.policy_private), tick)
             # Moods are drawn alike from all categories.
-            moved = self._answer(user, item, display, tick, mood=self.world.policy_private)
             answer = {name: calm[name] + (moved[name] - calm[name]) / len(CATEGORIES) for name in calm}
-            answer["utility"] = calm["utility"]
+        answer = {**answer, "utility": calm["utility"]}
         return in_kind(pl.DataFrame({USER: asked[USER], ITEM: asked[ITEM], **answer}), pairs)
 
-    def _answer(
-        self,
-        user: npt.NDArray[np.int64],
-        item: npt.NDArray[np.int64],
-        display: press.Display,
-        tick: npt.NDArray[np.int64],
-        mood: float,
-    ) -> dict[str, _Floats]:
+    def _meet(self, asked: pl.DataFrame) -> outcomes.Encounter:
+        user = _rows(asked[USER], self.users.height)
+        item = _rows(asked[ITEM], self.items.height)
+        likes = self.items["likes_shown"].gather(item)
+        return outcomes.Encounter(
+            user=user,
+            item=item,
+            position=_known(asked, "position", 1, np.ones(len(user))),
+            likes_shown=_known(asked, "likes_shown", 0, likes.to_numpy()),
+            is_nudged=_known(asked, "is_nudged", 0, np.zeros(len(user))),
+            mood=np.zeros(len(user)),
+            ordered=p_ordered(
+                (self.users["account"] == BOT).to_numpy()[user],
+                self.items["is_target"].to_numpy()[item],
+                self.users["camouflage"].to_numpy()[user],
+            ),
+        )
+
+    def _ticks(self, asked: pl.DataFrame) -> _Ints:
+        if TIME not in asked.columns:
+            return np.full(asked.height, self.world.ticks)
+        times = asked[TIME]
+        if not isinstance(times.dtype, pl.Datetime) or times.null_count():
+            raise UsageError(f"{TIME} must be known instants, or the column absent, got {times.dtype}")
+        seconds = seconds_since_start(times.dt.replace_time_zone("UTC").cast(TIME_TYPE))
+        outside = times.filter(pl.Series((seconds < 0) | (seconds > self.world.seconds)))
+        if len(outside):
+            raise UsageError(
+                f"{TIME} must lie within the {self.world.days} days of the log, got {outside[0]}"
+            )
+        return seconds // TICK_SECONDS
+
+    def _answer(self, met: outcomes.Encounter, tick: _Ints) -> dict[str, _Floats]:
         found: dict[str, _Floats] = {}
         for now in np.unique(tick):
             at = np.flatnonzero(tick == now)
-            part = press.Display(*(column[at] for column in vars(display).values()))
-            for name, values in self._answer_at(user[at], item[at], part, int(now), mood).items():
-                found.setdefault(name, np.empty(len(user)))[at] = values
+            for name, values in self._answer_at(met.take(at), int(now)).items():
+                found.setdefault(name, np.empty(len(tick)))[at] = values
         return found
 
-    def _answer_at(
-        self,
-        user: npt.NDArray[np.int64],
-        item: npt.NDArray[np.int64],
-        display: press.Display,
-        tick: int,
-        mood: float,
-    ) -> dict[str, _Floats]:
-        by_order = np.where(
-            self.items["is_target"].to_numpy()[item],
-            ORDERED_PRESS,
-            self.users["press_by_order"].to_numpy()[user],
-        )
-        synthetic = (self.users["account"] == SYNTHETIC).to_numpy()[user]
-        exposed = press.look_up(
-            self.world,
-            self.users,
-            self.items,
-            taste_at(self.world, self.users, tick),
-            user,
-            item,
-            display,
-            by_order=np.where(synthetic, by_order, np.nan),
-            mood=np.full(len(user), mood),
-        )
+    def _answer_at(self, met: outcomes.Encounter, tick: int) -> dict[str, _Floats]:
+        taste = taste_at(self.world, self.users, tick)
+        exposed = outcomes.gather(self.world, self.users, self.items, taste, met)
         return {
             "utility": exposed.utility,
-            "p_like_before": press.p_like_before(self.world, self.like_intercept, exposed),
-            "p_long_view_before": press.p_long_view_before(exposed),
-            **{f"p_{what}": press.p_after(exposed, what) for what in press.AFTER},
+            "p_like_before": outcomes.p_like_before(self.world, self.like_intercept, exposed),
+            "p_long_view_before": outcomes.p_long_view_before(exposed),
+            **{f"p_{what}": outcomes.p_after(exposed, what) for what in outcomes.AFTER},
         }
 
-    def _display(self, asked: pl.DataFrame, item: npt.NDArray[np.int64]) -> press.Display:
-        usual = {
-            "position": np.ones(len(item)),
-            "likes_shown": self.items["likes_shown"].to_numpy()[item],
-            "is_nudged": np.zeros(len(item), dtype=bool),
-        }
-        given = {name: asked[name].to_numpy() if name in asked.columns else usual[name] for name in usual}
-        for name, least in {"position": 1, "likes_shown": 0, "is_nudged": 0}.items():
-            if not np.all(given[name] >= least):
-                raise UsageError(f"{name} must be at least {least}, and known")
-        return press.Display(**given)
 
-    def _ticks(self, asked: pl.DataFrame) -> npt.NDArray[np.int64]:
-        if TIME not in asked.columns:
-            return np.full(asked.height, self.world.ticks)
-        if asked[TIME].null_count():
-            raise UsageError(f"{TIME} must be known, or the column absent")
-        return seconds_since_start(asked[TIME]) // TICK_SECONDS
-
-
-def tell_truth(scene: Scene, intercept: float, likes: npt.NDArray[np.int64]) -> Truth:
+def tell_truth(scene: Scene, likes: _Ints) -> Truth:
     """Keep what a world's people and things are like, once its log is drawn.
 
     Parameters
     ----------
     scene : Scene
-    intercept : float
-        From `run_pilot`.
     likes : ndarray of int64, shape (n_items,)
         Presses on every item over the whole log.
 
@@ -173,18 +150,35 @@ def tell_truth(scene: Scene, intercept: float, likes: npt.NDArray[np.int64]) -> 
     Truth
     """
     users = scene.population.users.with_columns(
-        account=scene.orders.account, press_by_order=pl.Series(scene.orders.press_by_order)
+        account=scene.orders.account, camouflage=pl.Series(scene.orders.camouflage)
     )
     items = scene.population.items.with_columns(
         is_target=pl.Series(scene.orders.is_target), likes_shown=pl.Series(likes)
     )
-    return Truth(scene.world, intercept, users, items)
+    return Truth(scene.world, scene.like_intercept, users, items)
 
 
-def _rows(ids: pl.Series, count: int, what: str) -> npt.NDArray[np.int64]:
+def _in_mood(met: outcomes.Encounter, mood: float) -> outcomes.Encounter:
+    return outcomes.Encounter(**{**vars(met), "mood": np.full(len(met.user), mood)})
+
+
+def _known(asked: pl.DataFrame, name: str, least: int, usual: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Read a column of the display, or take what is usual where it is absent."""
+    if name not in asked.columns:
+        return usual
+    values = asked[name].cast(pl.Float64, strict=False)
+    wrong = asked[name].filter(~(values >= least).fill_null(False) | values.is_infinite().fill_null(False))
+    if len(wrong):
+        raise UsageError(
+            f"{name} must be a number of at least {least}, or the column absent, got {wrong[0]!r}"
+        )
+    return values.to_numpy()
+
+
+def _rows(ids: pl.Series, count: int) -> _Ints:
     if not ids.dtype.is_integer():
-        raise UsageError(f"{what} ids are whole numbers in a simulated world, got {ids.dtype}")
+        raise UsageError(f"{ids.name} holds whole numbers in a simulated world, got {ids.dtype}")
     strange = ids.filter(~ids.is_between(FIRST_ID, count + FIRST_ID - 1).fill_null(False))
     if len(strange):
-        raise UsageError(f"this world's {what} ids run from {FIRST_ID} to {count}, got {strange[0]}")
+        raise UsageError(f"{ids.name} runs from {FIRST_ID} to {count} in this world, got {strange[0]}")
     return ids.to_numpy().astype(np.int64) - FIRST_ID

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from recsys.errors import UsageError, nearest
-from recsys.simulation._knobs import Knob, choice, knob_of, number, share, whole
+from recsys.simulation._knobs import Knob, choice, knob_of, number, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +23,16 @@ PATTERNS = ("burst", "drip", "sparse", "hijacked")
 _NULL = {"exposures": 50_000, "beta_like": 0.0}
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        # What a press tells of taste beyond dwell: nothing, something, much.
         "null": _NULL,
         "small": {"exposures": 50_000},
         "large": {"exposures": 50_000, "beta_like": 3.0},
+        # Nothing, and a trap: users who differ in how often they press, likes that draw likes, a feed
+        # that reads likes.
         "habit": {**_NULL, "habit_spread": 2.5},
         "crowd": {**_NULL, "herding": 1.0},
         "feedback": {**_NULL, "feedback": 1.0},
+        # As small, and what their names say.
         "bots": {
             "exposures": 50_000,
             "synthetic_likers": 0.1,
@@ -39,6 +43,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         "shift": {"exposures": 50_000, "spliced_sessions": 0.2, "drift": 0.05},
         "groups": {"exposures": 50_000, "group_share": 0.3, "group_noise": 3.0},
+        # As small, at scale.
         "bench": {"exposures": 10_000_000},
     }
 )
@@ -50,17 +55,21 @@ _EXPOSURES_AN_ITEM = 200
 class World:
     """Everything that decides a simulated log.
 
-    The utility of an item to a user is ``taste · direction + quality``, where `direction` is a unit
-    vector. Dwell reads that utility through noise, and a press follows dwell::
+    Utility, in units of log-odds, is what an item is worth to a user; `direction` is a unit vector::
 
-        dwell = duration · expit(utility - 2 + dwell_noise · group_noise · ε)
+        utility = taste(day) · direction + quality + 2 · is_fan + policy_private · in_mood
+
+    Dwell, in seconds, reads it through standard normal noise ε, and a person's press follows dwell::
+
+        dwell = duration / (1 + exp(2 - utility - dwell_noise · g · ε)),  g = group_noise in group b, else 1
         logit P(intended like) = intercept + habit + beta_dwell · ln(1 + dwell) + beta_like · utility
-            + herding · ln((1 + likes_shown) / (1 + c)) - position_bias · ln(position) + nudge · is_nudged
+            + herding · ln((1 + likes_shown) / (1 + likes_an_item))
+            - position_bias · ln(position) + nudge · is_nudged
         P(like) = a + (1 - a) · P(intended like),  a = accidental_likes · like_rate
 
-    With ``beta_like = 0``, at equal dwell, habit and display, a press carries nothing about taste. The
-    other knobs are named beside their fields, with what they do; each has a neutral value, its default,
-    at which it moves nothing. `Truth` says what they plant.
+    With ``beta_like = 0`` a press carries nothing about taste once dwell, habit and display (likes shown,
+    position, prompt) are known. Accounts under control press by order instead. Every field has its
+    meaning, range and default beside it; what is planted, from `accidental_likes` on, is off at its default.
 
     Raises
     ------
@@ -73,49 +82,79 @@ class World:
     5
     """
 
-    exposures: int = whole("Rows of the log.", most=2_000_000_000)
-    users: int = whole("People; one to 50 exposures unless given.")
-    items: int = whole("Things; one to 200 exposures unless given.")
-    days: int = whole("Length of the log.", most=3_650, neutral=14)
-    seed: int = whole("Same seed, same bytes.", least=0, most=2**63 - 1, neutral=0)
+    exposures: int = whole("Rows of the log.", 1, 2_000_000_000)
+    users: int = whole("People; one to 50 exposures unless given.", 1, 2**31 - 1)
+    items: int = whole("Things; one to 200 exposures unless given.", 1, 2**31 - 1)
+    days: int = whole("Length of the log.", 1, 3_650, default=14)
+    seed: int = whole("Same seed, same bytes.", 0, 2**63 - 1, default=0)
 
-    beta_like: float = number(1.0, "Log-odds of a press per unit of utility at equal dwell; 0 is the null.")
-    beta_dwell: float = number(0.6, "Log-odds of a press per unit of ln(1 + dwell seconds).")
-    like_rate: float = number(0.04, "Mean probability of a person's press.", high=1.0, strictly=True)
-    habit_spread: float = number(1.0, "Standard deviation between users of the log-odds of a press.")
+    beta_like: float = number("Log-odds of a press per unit of utility, at equal dwell.", 0, 20, default=1.0)
+    beta_dwell: float = number("Log-odds of a press per unit of ln(1 + dwell seconds).", 0, 5, default=0.6)
+    like_rate: float = number(
+        "Mean probability of a person's press; herding and feedback add to it.", 1e-4, 0.9999, default=0.04
+    )
+    habit_spread: float = number(
+        "Standard deviation between users of the log-odds of a press.", 0, 20, default=1.0
+    )
     dwell_noise: float = number(
-        1.0, "Standard deviation of the noise with which dwell reads utility.", low=0.01, high=10.0
+        "Standard deviation of the noise with which dwell reads utility.", 0.01, 10, default=1.0
     )
-    accidental_likes: float = number(0.0, "Share of presses that may hit any exposure alike.", high=0.99)
-    herding: float = number(0.0, "Log-odds of a press per unit of ln(1 + likes shown).")
-    position_bias: float = number(0.0, "Log-odds of a press lost per unit of ln(position in the session).")
+    taste_spread: float = number(
+        "Standard deviation between users of an item's fit to taste.", 0, 20, default=2.0
+    )
+    taste_dims: int = whole("Dimensions of taste.", 1, 1_000, default=8)
+    quality_spread: float = number(
+        "Standard deviation between items of what all users share.", 0, 20, default=0.5
+    )
+    activity_spread: float = number(
+        "Standard deviation between users of ln(how often they come).", 0, 5, default=1.2
+    )
+    policy_taste: float = number(
+        "How strongly the feed leans to the user's taste for a category.", 0, 100, default=0.5
+    )
+
+    accidental_likes: float = number(
+        "Share of presses that may hit any exposure alike.", 0, 0.99, default=0.0
+    )
+    herding: float = number("Log-odds of a press per unit of ln(1 + likes shown).", 0, 10, default=0.0)
+    position_bias: float = number(
+        "Log-odds of a press lost per unit of ln(position in the session).", 0, 10, default=0.0
+    )
     nudge: float = number(
-        0.0, "Log-odds that a prompt adds to a press; shown by a fair coin unless 0.", low=-float("inf")
+        "Log-odds that a prompt adds to a press; unless 0, a fair coin shows it.", -20, 20, default=0.0
     )
-
-    taste_spread: float = number(2.0, "Standard deviation between users of an item's fit to taste.")
-    taste_dims: int = whole("Dimensions of taste.", most=1_000, neutral=8)
-    quality_spread: float = number(0.5, "Standard deviation between items of what all users share.")
-    activity_spread: float = number(1.2, "Standard deviation between users of ln(how often they come).")
-    drift: float = number(0.0, "Radians a day by which every taste turns.")
-    spliced_sessions: float = share("Share of sessions in which another user holds the device.")
-    group_share: float = share("Share of users in group b.")
-    group_noise: float = number(1.0, "Factor on the dwell noise of group b.", low=0.01, high=10.0)
-
-    policy_taste: float = number(0.5, "How strongly the feed leans to the user's taste for a category.")
+    drift: float = number("Radians a day by which every taste turns.", 0, 10, default=0.0)
+    spliced_sessions: float = number(
+        "Share of sessions in which another user holds the device.", 0, 1, default=0.0
+    )
+    group_share: float = number("Share of users in group b.", 0, 1, default=0.0)
+    group_noise: float = number("Factor on the dwell noise of group b.", 0.01, 10, default=1.0)
     policy_private: float = number(
-        0.0, "Utility of the category that a session is in the mood for; the feed knows, the log does not."
+        "Utility of the category that a session is in the mood for; only the feed knows it, and of the log "
+        "only its policy_score and propensity.",
+        0,
+        20,
+        default=0.0,
     )
-    feedback: float = number(0.0, "How strongly the feed reads ln(1 + the user's likes in a category).")
-    epsilon: float = share("Share of exposures drawn at random among the published items.")
-
-    fandoms: float = share("Share of users who are fans of a creator, and come to its premieres.")
-    synthetic_likers: float = share("Share of accounts that press by order.")
+    feedback: float = number(
+        "How strongly the feed reads ln(1 + the user's likes in a category).", 0, 100, default=0.0
+    )
+    epsilon: float = number(
+        "Share of exposures drawn at random among the published items.", 0, 1, default=0.0
+    )
+    fandoms: float = number(
+        "Share of users who are fans of a creator, and come to its premieres.", 0, 1, default=0.0
+    )
+    synthetic_likers: float = number("Share of accounts that press by order.", 0, 1, default=0.0)
     synthetic_pattern: str = choice(
-        "drip", PATTERNS, "When they do: burst, drip, sparse, or hijacked (people's accounts, at times)."
+        "When they do: burst, drip, sparse, or hijacked (people's accounts, at times).",
+        PATTERNS,
+        default="drip",
     )
-    camouflage: float = number(0.0, "Presses on other items for each one ordered, 0 to 3.", high=3.0)
-    synthetic_creators: float = share("Share of creators whose items are machine-made, and duller.")
+    camouflage: float = number("Presses on other items for each one ordered.", 0, 3, default=0.0)
+    synthetic_creators: float = number(
+        "Share of creators whose items are machine-made, and duller.", 0, 1, default=0.0
+    )
 
     def __post_init__(self) -> None:
         for name, knob in self.knobs().items():
@@ -139,9 +178,7 @@ class World:
         Parameters
         ----------
         name : str
-            `null`, `small` and `large`: the press knows nothing, something or much of taste beyond dwell.
-            `habit`, `crowd`, `feedback`: nothing, but there is habit, herding, or a feed that reads likes.
-            `bots`, `shift`, `groups`: as `small`, with what their names say. `bench`: ten million rows.
+            A key of `PRESETS`, which says what each plants.
         **overrides
             Knobs by name. `None` leaves a knob where the preset has it. Unless given, there is one user
             to 50 exposures and one item to 200.
@@ -178,8 +215,13 @@ class World:
         return self.seconds // TICK_SECONDS
 
     @property
+    def accident_rate(self) -> float:
+        """Probability that any exposure is liked by accident."""
+        return self.accidental_likes * self.like_rate
+
+    @property
     def likes_an_item(self) -> float:
-        """The `c` of herding: likes that an item has on average in the middle of the log."""
+        """Likes that an item has on average in the middle of the log: what herding takes for usual."""
         return self.like_rate * self.exposures / self.items / 2
 
     def stream(self, purpose: str, tick: int | None = None) -> np.random.Generator:

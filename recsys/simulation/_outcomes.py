@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
-from recsys.simulation._parts import for_each_part
+from recsys.simulation._fandoms import is_fan
+from recsys.simulation._parts import map_parts
 from recsys.simulation._population import GROUPS, affinity
 from recsys.simulation._world import World
 
@@ -25,20 +25,43 @@ _Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Display:
-    """What an exposure shows beside the item.
+class Encounter:
+    """Who meets what, and how it is displayed.
 
     Attributes
     ----------
+    user, item : ndarray of int, shape (n_rows,)
+        Rows of who holds the device, and of what is shown.
     position : ndarray of int, shape (n_rows,)
         In the session, from 1.
-    likes_shown : ndarray of int, shape (n_rows,)
+    likes_shown : ndarray, shape (n_rows,)
     is_nudged : ndarray of bool, shape (n_rows,)
+    mood : ndarray of float64, shape (n_rows,)
+        Utility that the session's mood adds.
+    ordered : ndarray of float64, shape (n_rows,)
+        Probability of a press by order; NaN where a person presses.
     """
 
+    user: npt.NDArray[Any]
+    item: npt.NDArray[Any]
     position: npt.NDArray[Any]
     likes_shown: npt.NDArray[Any]
     is_nudged: npt.NDArray[Any]
+    mood: _Floats
+    ordered: _Floats
+
+    def take(self, which: npt.NDArray[Any]) -> Encounter:
+        """Pick rows by number or by mask.
+
+        Parameters
+        ----------
+        which : ndarray of int or bool
+
+        Returns
+        -------
+        Encounter
+        """
+        return Encounter(**{name: values[which] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -50,33 +73,29 @@ class Exposed:
     utility : ndarray of float64, shape (n_rows,)
     duration : ndarray of float64, shape (n_rows,)
         Seconds.
-    noise : ndarray of float64, shape (n_rows,)
+    noise_sd : ndarray of float64, shape (n_rows,)
         Standard deviation of the noise with which dwell reads utility.
     log_odds : ndarray of float64, shape (n_rows,)
         Of an intended press, apart from the intercept and from what dwell says.
-    by_order : ndarray of float64, shape (n_rows,)
+    ordered : ndarray of float64, shape (n_rows,)
         Probability of a press by order; NaN where a person presses.
     """
 
     utility: _Floats
     duration: _Floats
-    noise: _Floats
+    noise_sd: _Floats
     log_odds: _Floats
-    by_order: _Floats
+    ordered: _Floats
 
 
-def look_up(
+def gather(
     world: World,
     users: pl.DataFrame,
     items: pl.DataFrame,
     taste: npt.NDArray[np.float32],
-    acting: npt.NDArray[Any],
-    item: npt.NDArray[Any],
-    display: Display,
-    by_order: _Floats,
-    mood: _Floats,
+    met: Encounter,
 ) -> Exposed:
-    """Gather what decides the outcomes of showing items to users.
+    """Gather what decides the outcomes of encounters.
 
     Parameters
     ----------
@@ -85,58 +104,54 @@ def look_up(
         As drawn by `draw_population`.
     taste : ndarray of float32, shape (n_users, n_dims)
         From `taste_at`.
-    acting, item : ndarray of int, shape (n_rows,)
-        Rows of who holds the device, and of what is shown.
-    display : Display
-    by_order : ndarray of float64, shape (n_rows,)
-    mood : ndarray of float64, shape (n_rows,)
-        Utility that the session's mood adds.
+    met : Encounter
 
     Returns
     -------
     Exposed
+        By the formulas of `World`.
     """
-    is_fan = users["fan_of"].fill_null(0).to_numpy()[acting] == items["creator_id"].to_numpy()[item]
-    fit = affinity(taste, items["direction"].to_numpy(), acting, item)
-    utility = fit + items["quality"].to_numpy()[item] + FAN_BOND * is_fan + mood
-    in_b = (users["group_cohort"] == GROUPS[1]).to_numpy()[acting]
-    shown = np.log1p(display.likes_shown) - np.log1p(world.likes_an_item)
+    fit = affinity(taste, items["direction"].to_numpy(), met.user, met.item)
+    bond = FAN_BOND * is_fan(users, items, met.user, met.item)
+    utility = fit + items["quality"].to_numpy()[met.item] + bond + met.mood
+    in_b = (users["group_cohort"] == GROUPS[1]).to_numpy()[met.user]
+    shown = np.log1p(met.likes_shown) - np.log1p(world.likes_an_item)
     return Exposed(
         utility=utility,
-        duration=items["duration_seconds"].to_numpy()[item].astype(np.float64),
-        noise=world.dwell_noise * np.where(in_b, world.group_noise, 1.0),
-        log_odds=users["habit"].to_numpy()[acting].astype(np.float64)
+        duration=items["duration_seconds"].to_numpy()[met.item].astype(np.float64),
+        noise_sd=world.dwell_noise * np.where(in_b, world.group_noise, 1.0),
+        log_odds=users["habit"].to_numpy()[met.user].astype(np.float64)
         + world.beta_like * utility
         + world.herding * shown
-        - world.position_bias * np.log(display.position)
-        + world.nudge * display.is_nudged,
-        by_order=by_order,
+        - world.position_bias * np.log(met.position)
+        + world.nudge * met.is_nudged,
+        ordered=met.ordered,
     )
 
 
-def reading(exposed: Exposed, noise: _Floats | float) -> _Floats:
+def reading(exposed: Exposed, draw: _Floats | float) -> _Floats:
     """Read utility through noise: at zero, half of the item is watched.
 
     Parameters
     ----------
     exposed : Exposed
-    noise : ndarray of float64, shape (n_rows,), or float
+    draw : ndarray of float64, shape (n_rows,), or float
         Standard normal.
 
     Returns
     -------
     ndarray of float64, shape (n_rows,)
     """
-    return exposed.utility - HALF_WATCHED + exposed.noise * noise
+    return exposed.utility - HALF_WATCHED + exposed.noise_sd * draw
 
 
-def dwell_seconds(exposed: Exposed, noise: _Floats | float) -> npt.NDArray[np.float32]:
+def dwell_seconds(exposed: Exposed, draw: _Floats | float) -> npt.NDArray[np.float32]:
     """Time watched, ``duration · expit(reading)``, as the log keeps it.
 
     Parameters
     ----------
     exposed : Exposed
-    noise : ndarray of float64, shape (n_rows,), or float
+    draw : ndarray of float64, shape (n_rows,), or float
         Standard normal.
 
     Returns
@@ -144,7 +159,7 @@ def dwell_seconds(exposed: Exposed, noise: _Floats | float) -> npt.NDArray[np.fl
     ndarray of float32, shape (n_rows,)
         Seconds, to 1 ms.
     """
-    watched: _Floats = exposed.duration * expit(reading(exposed, noise))
+    watched: _Floats = exposed.duration * expit(reading(exposed, draw))
     return watched.round(3).astype(np.float32)
 
 
@@ -183,11 +198,11 @@ def p_like_given_dwell(
     ndarray of float64, shape (n_rows,)
     """
     return _with_accident_and_order(
-        world, expit(intercept + press_log_odds(world, exposed, dwell)), exposed.by_order
+        world, expit(intercept + press_log_odds(world, exposed, dwell)), exposed.ordered
     )
 
 
-def p_like_before(world: World, intercept: float, exposed: Exposed, refine: float = 1.0) -> _Floats:
+def p_like_before(world: World, intercept: float, exposed: Exposed) -> _Floats:
     """Probability of a press before the exposure.
 
     Parameters
@@ -195,13 +210,11 @@ def p_like_before(world: World, intercept: float, exposed: Exposed, refine: floa
     world : World
     intercept : float
     exposed : Exposed
-    refine : float
-        Divides the step of the integral; 1 is enough for a relative error of 1e-6.
 
     Returns
     -------
     ndarray of float64, shape (n_rows,)
-        ``∫ P(press | dwell(ε)) φ(ε) dε``, by the trapezoidal rule.
+        ``∫ P(press | dwell(ε)) φ(ε) dε`` by the trapezoidal rule, to a relative error of 1e-6.
 
     Notes
     -----
@@ -221,22 +234,24 @@ def p_like_before(world: World, intercept: float, exposed: Exposed, refine: floa
     Trefethen, Weideman (2014). The exponentially convergent trapezoidal rule. SIAM Review 56(3).
     https://doi.org/10.1137/130932132
     """
+    # Of the world, not of the rows: the answer for a row must not depend on the others.
     noisiest = world.dwell_noise * (max(1.0, world.group_noise) if world.group_share else 1.0)
-    step = _STEP / max(1.0, noisiest * max(1.0, world.beta_dwell)) / refine
+    step = _STEP / max(1.0, noisiest * max(1.0, world.beta_dwell))
     points = step * np.arange(-round(_REACH / step), round(_REACH / step) + 1)
     weights = np.exp(-(points**2) / 2)
-    total = np.zeros(len(exposed.utility))
+    weights /= weights.sum()
 
-    def integrate(part: slice) -> None:
+    def integrate(part: slice) -> _Floats:
         against = np.exp(np.minimum(-intercept - exposed.log_odds[part], _OVERFLOW))
-        unread = HALF_WATCHED - exposed.utility[part]
-        duration, noise, found = exposed.duration[part], exposed.noise[part], total[part]
-        for point, weight in zip(points, weights / weights.sum(), strict=True):
-            dwell = duration / (1.0 + np.exp(np.minimum(unread - point * noise, _OVERFLOW)))
-            found += weight / (1.0 + against * np.exp(-world.beta_dwell * np.log(1.0 + dwell)))
+        unread, noise_sd = HALF_WATCHED - exposed.utility[part], exposed.noise_sd[part]
+        duration, total = exposed.duration[part], np.zeros(len(unread))
+        for point, weight in zip(points, weights, strict=True):
+            dwell = duration / (1.0 + np.exp(np.minimum(unread - point * noise_sd, _OVERFLOW)))
+            total += weight / (1.0 + against * np.exp(-world.beta_dwell * np.log(1.0 + dwell)))
+        return total
 
-    for_each_part(len(total), integrate)
-    return _with_accident_and_order(world, total, exposed.by_order)
+    intended = np.concatenate(map_parts(len(exposed.utility), integrate))
+    return _with_accident_and_order(world, intended, exposed.ordered)
 
 
 def p_long_view_before(exposed: Exposed) -> _Floats:
@@ -250,7 +265,7 @@ def p_long_view_before(exposed: Exposed) -> _Floats:
     -------
     ndarray of float64, shape (n_rows,)
     """
-    return ndtr(reading(exposed, 0.0) / exposed.noise)
+    return ndtr(reading(exposed, 0.0) / exposed.noise_sd)
 
 
 def p_after(exposed: Exposed, what: str) -> _Floats:
@@ -270,29 +285,6 @@ def p_after(exposed: Exposed, what: str) -> _Floats:
     return expit(level + slope * exposed.utility)
 
 
-def find_like_intercept(world: World, log_odds: _Floats) -> float:
-    """Find the intercept at which the mean probability of a press is `like_rate`.
-
-    Parameters
-    ----------
-    world : World
-    log_odds : ndarray of float64, shape (n_rows,)
-        Of exposures like those of the log, from `press_log_odds`.
-
-    Returns
-    -------
-    float
-    """
-    accident = _accident(world)
-    intended = (world.like_rate - accident) / (1.0 - accident)
-    low, high = -log_odds.max() - 50.0, -log_odds.min() + 50.0
-    return float(brentq(lambda a: float(expit(a + log_odds).mean()) - intended, low, high, xtol=1e-12))
-
-
-def _accident(world: World) -> float:
-    return world.accidental_likes * world.like_rate
-
-
-def _with_accident_and_order(world: World, intended: _Floats, by_order: _Floats) -> _Floats:
-    accident = _accident(world)
-    return np.where(np.isnan(by_order), accident + (1.0 - accident) * intended, by_order)
+def _with_accident_and_order(world: World, intended: _Floats, ordered: _Floats) -> _Floats:
+    accident = world.accident_rate
+    return np.where(np.isnan(ordered), accident + (1.0 - accident) * intended, ordered)

@@ -1,4 +1,4 @@
-"""What has happened before a refresh of the feed: all that one tick hands to the next."""
+"""What was shown and pressed before a refresh of the feed: all that one tick hands to the next."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.simulation._catalogue import Catalogue
 from recsys.simulation._population import CATEGORIES
-from recsys.simulation._shelves import Shelves
 from recsys.simulation._world import World
 
 _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Memory:
+class History:
     """What was shown and pressed.
 
     Attributes
@@ -49,7 +49,7 @@ class Memory:
         return _is_in(self.seen, _key(account, item, len(self.likes_of_item)))
 
 
-def nothing_happened(world: World) -> Memory:
+def empty_history(world: World) -> History:
     """Begin a log.
 
     Parameters
@@ -58,10 +58,10 @@ def nothing_happened(world: World) -> Memory:
 
     Returns
     -------
-    Memory
+    History
     """
     shape = (world.users, len(CATEGORIES))
-    return Memory(
+    return History(
         seen=np.zeros(0, dtype=np.int64),
         seen_popularity=np.zeros(shape),
         likes_of_item=np.zeros(world.items, dtype=np.int64),
@@ -69,41 +69,41 @@ def nothing_happened(world: World) -> Memory:
     )
 
 
-def remember(
-    memory: Memory,
-    shelves: Shelves,
+def extend_history(
+    history: History,
+    catalogue: Catalogue,
     account: npt.NDArray[Any],
     item: npt.NDArray[Any],
     liked: npt.NDArray[np.bool_],
-) -> Memory:
+) -> History:
     """Add the exposures of a tick.
 
     Parameters
     ----------
-    memory : Memory
-    shelves : Shelves
+    history : History
+    catalogue : Catalogue
     account, item : ndarray of int, shape (n_rows,)
     liked : ndarray of bool, shape (n_rows,)
 
     Returns
     -------
-    Memory
+    History
     """
-    items, category = len(memory.likes_of_item), shelves.category
+    items, category = len(history.likes_of_item), catalogue.category
     shown = np.sort(_key(account, item, items))
     shown = shown[np.flatnonzero(np.diff(shown, prepend=-1))]
-    new = shown[~_is_in(memory.seen, shown)]
+    new = shown[~_is_in(history.seen, shown)]
     of_account, of_item = np.divmod(new, items)
-    seen_popularity = memory.seen_popularity.copy()
-    np.add.at(seen_popularity, (of_account, category[of_item]), shelves.popularity[of_item])
-    likes_in_category = memory.likes_in_category
+    seen_popularity = history.seen_popularity.copy()
+    np.add.at(seen_popularity, (of_account, category[of_item]), catalogue.popularity[of_item])
+    likes_in_category = history.likes_in_category
     if likes_in_category is not None:
         likes_in_category = likes_in_category.copy()
         np.add.at(likes_in_category, (account[liked], category[item[liked]]), 1)
-    return Memory(
-        seen=np.insert(memory.seen, np.searchsorted(memory.seen, new), new),
+    return History(
+        seen=np.insert(history.seen, np.searchsorted(history.seen, new), new),
         seen_popularity=seen_popularity,
-        likes_of_item=memory.likes_of_item + np.bincount(item[liked], minlength=items),
+        likes_of_item=history.likes_of_item + np.bincount(item[liked], minlength=items),
         likes_in_category=likes_in_category,
     )
 

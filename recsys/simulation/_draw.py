@@ -11,21 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.simulation import _press as press
+from recsys.simulation import _outcomes as outcomes
 from recsys.simulation._calendar import Rows, rows_by_tick
-from recsys.simulation._expose import draw_nudges, expose
+from recsys.simulation._exposures import encounter
 from recsys.simulation._feed import Shown, draw_feed, go_past_the_feed
-from recsys.simulation._memory import nothing_happened, remember
-from recsys.simulation._population import FIRST_ID, TIME, instants, taste_at
+from recsys.simulation._history import empty_history, extend_history
+from recsys.simulation._population import FIRST_ID, TIME_TYPE, instants, taste_at
 from recsys.simulation._scene import Scene
 from recsys.simulation._sessions import SURFACES
-from recsys.simulation._world import World
 
 EVENTS_SCHEMA: Mapping[str, pl.DataType] = MappingProxyType(
     {
         "user_id": pl.Int64(),
         "item_id": pl.Int64(),
-        "timestamp": TIME,
+        "timestamp": TIME_TYPE,
         "liked": pl.Boolean(),
         "long_view": pl.Boolean(),
         "follow": pl.Boolean(),
@@ -35,7 +34,7 @@ EVENTS_SCHEMA: Mapping[str, pl.DataType] = MappingProxyType(
         "duration_seconds": pl.Int32(),
         "creator_id": pl.Int32(),
         "category": pl.String(),
-        "item_created_at": TIME,
+        "item_created_at": TIME_TYPE,
         "provenance": pl.String(),
         "session_id": pl.Int32(),
         "position": pl.Int16(),
@@ -87,87 +86,85 @@ class _Outcomes:
     flags: Mapping[str, _Bools]
 
 
-def play(scene: Scene, intercept: float) -> Iterator[Part]:
+def draw_log(scene: Scene) -> Iterator[Part]:
     """Draw the log.
 
     Parameters
     ----------
     scene : Scene
-    intercept : float
-        From `run_pilot`.
+        With its `like_intercept`.
 
     Yields
     ------
     Part
         One a tick, in order; some have no rows.
     """
-    world, shelves, memory = scene.world, scene.shelves, nothing_happened(scene.world)
+    world, users, items = scene.world, scene.population.users, scene.population.items
+    history = empty_history(world)
     for tick, rows in enumerate(rows_by_tick(world, scene.calendar)):
-        account = scene.calendar.user[rows.session]
-        taste = taste_at(world, scene.population.users, tick)
-        shown = draw_feed(scene, memory, tick, rows.session, taste)
+        taste = taste_at(world, users, tick)
+        shown = draw_feed(scene, history, tick, rows.session, taste)
         shown = go_past_the_feed(scene, tick, rows, shown)
-        nudges = draw_nudges(world, tick, len(account))
-        display = press.Display(rows.position, memory.likes_of_item[shown.item], nudges)
-        exposed = expose(scene, rows.session, shown.item, taste, display)
-        outcomes = _draw_outcomes(world, intercept, tick, exposed)
-        liked = outcomes.flags["liked"]
-        memory = remember(memory, shelves, account, shown.item, liked)
-        events = _as_events(scene, rows, shown, display, outcomes)
-        yield Part(events, _as_truth(scene, intercept, rows, exposed, outcomes), memory.likes_of_item)
+        met = encounter(scene, tick, rows, shown.item, history.likes_of_item[shown.item])
+        exposed = outcomes.gather(world, users, items, taste, met)
+        followed = _draw_outcomes(scene, tick, exposed)
+        account, liked = scene.calendar.user[rows.session], followed.flags["liked"]
+        history = extend_history(history, scene.catalogue, account, shown.item, liked)
+        events = _as_events(scene, rows, shown, met, followed)
+        yield Part(events, _as_truth(scene, rows, exposed, followed), history.likes_of_item)
 
 
-def _draw_outcomes(world: World, intercept: float, tick: int, exposed: press.Exposed) -> _Outcomes:
+def _draw_outcomes(scene: Scene, tick: int, exposed: outcomes.Exposed) -> _Outcomes:
     """Draw what follows each exposure, every outcome from a stream of its own."""
-    rows = len(exposed.utility)
+    world, rows = scene.world, len(exposed.utility)
     noise = world.stream("dwell", tick).standard_normal(rows)
-    dwell = press.dwell_seconds(exposed, noise)
-    p_like = press.p_like_given_dwell(world, intercept, exposed, dwell)
+    dwell = outcomes.dwell_seconds(exposed, noise)
+    p_like = outcomes.p_like_given_dwell(world, scene.like_intercept, exposed, dwell)
     flags = {
         "liked": world.stream("like", tick).random(rows) < p_like,
-        "long_view": press.reading(exposed, noise) >= 0,
+        "long_view": outcomes.reading(exposed, noise) >= 0,
     }
-    for what in press.AFTER:
-        flags[what] = world.stream(what, tick).random(rows) < press.p_after(exposed, what)
+    for what in outcomes.AFTER:
+        flags[what] = world.stream(what, tick).random(rows) < outcomes.p_after(exposed, what)
     return _Outcomes(dwell, p_like, flags)
 
 
 def _as_events(
-    scene: Scene, rows: Rows, shown: Shown, display: press.Display, outcomes: _Outcomes
+    scene: Scene, rows: Rows, shown: Shown, met: outcomes.Encounter, followed: _Outcomes
 ) -> pl.DataFrame:
-    account = scene.calendar.user[rows.session]
+    account = scene.calendar.user[rows.session].astype(np.int64)
     columns: dict[str, Any] = {
         **scene.population.items.select(_OF_ITEM)[shown.item].to_dict(),
-        **outcomes.flags,
-        "user_id": account.astype(np.int64) + FIRST_ID,
+        **followed.flags,
+        "user_id": account + FIRST_ID,
         "timestamp": instants(rows.seconds),
-        "dwell_seconds": outcomes.dwell,
+        "dwell_seconds": followed.dwell,
         "session_id": rows.session + 1,
         "position": rows.position,
         "surface": pl.Series(SURFACES, dtype=pl.String).gather(shown.surface.astype(np.int64)),
-        "likes_shown": display.likes_shown,
-        "is_nudged": display.is_nudged,
+        "likes_shown": met.likes_shown,
+        "is_nudged": met.is_nudged,
         "is_random": shown.is_random,
         "propensity": pl.Series(shown.propensity, nan_to_null=True),
         "policy_score": pl.Series(shown.policy_score, nan_to_null=True),
-        "group_cohort": scene.population.users["group_cohort"].gather(account.astype(np.int64)),
+        "group_cohort": scene.population.users["group_cohort"].gather(account),
     }
-    return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in EVENTS_SCHEMA.items())
+    return _to_schema(columns, EVENTS_SCHEMA)
 
 
-def _as_truth(
-    scene: Scene, intercept: float, rows: Rows, exposed: press.Exposed, outcomes: _Outcomes
-) -> pl.DataFrame:
+def _as_truth(scene: Scene, rows: Rows, exposed: outcomes.Exposed, followed: _Outcomes) -> pl.DataFrame:
     account, acting = scene.calendar.user[rows.session], scene.circumstances.acting[rows.session]
     columns: dict[str, Any] = {
         "utility": exposed.utility,
-        "p_like_before": press.p_like_before(scene.world, intercept, exposed),
-        "p_like_given_dwell": outcomes.p_like,
-        "p_long_view_before": press.p_long_view_before(exposed),
+        "p_like_before": outcomes.p_like_before(scene.world, scene.like_intercept, exposed),
+        "p_like_given_dwell": followed.p_like,
+        "p_long_view_before": outcomes.p_long_view_before(exposed),
         "acting_user_id": acting.astype(np.int64) + FIRST_ID,
         "is_spliced": acting != account,
         "is_synthetic": scene.orders.controlled[rows.session],
     }
-    return pl.DataFrame(columns, schema_overrides=dict(TRUTH_SCHEMA)).select(
-        pl.col(name).cast(dtype) for name, dtype in TRUTH_SCHEMA.items()
-    )
+    return _to_schema(columns, TRUTH_SCHEMA)
+
+
+def _to_schema(columns: dict[str, Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
