@@ -75,8 +75,16 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
     assert list(contents(tmp_path)) == ["mine.txt"]
     write_simulation(TINY, tmp_path, overwrite=True)
     assert len(contents(tmp_path)) == 1 + len(FILES) + len(TRUTH)
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"mine.txt' is a file: name a folder"):
         write_simulation(TINY, tmp_path / "mine.txt")
+
+
+@pytest.mark.parametrize("name", ["README.md", "recsys.toml", "events.parquet"])
+def test_what_no_simulation_wrote_is_not_overwritten(name, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name}' is not from a simulation: name another folder"):
+        write_simulation(TINY, tmp_path, overwrite=True)
+    assert contents(tmp_path) == {name: b"mine"}
 
 
 def test_a_world_that_cannot_be_writes_nothing(tmp_path):
@@ -132,7 +140,7 @@ def test_truth_that_is_not_there_is_refused(tmp_path):
         read_truth(tmp_path)
 
 
-@pytest.mark.parametrize(("days", "window_hours"), [(14, 72), (30, 144), (1, 5)])
+@pytest.mark.parametrize(("days", "window_hours"), [(14, 72), (30, 154), (7, 36), (1, 5)])
 def test_the_settings_read_the_log(days, window_hours, tmp_path):
     write_simulation(replace(TINY, days=days), tmp_path / "new" / "log")
     settings = load_settings(tmp_path / "new" / "log", environ={})

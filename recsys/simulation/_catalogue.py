@@ -127,3 +127,22 @@ def draw_by_popularity(catalogue: Catalogue, low: _Ints, high: _Ints, point: _Fl
         catalogue.cumulative, start + point * (catalogue.cumulative[high] - start), "right"
     )
     return catalogue.item[np.clip(place - 1, low, high - 1)]
+
+
+def usual_likes(catalogue: Catalogue, likes: npt.NDArray[np.int64], tick: int) -> float:
+    """Average ``ln(1 + likes)`` over what is published, by popularity.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    likes : ndarray of int64, shape (n_items,)
+        Of each item, in the order of the log's items.
+    tick : int
+
+    Returns
+    -------
+    float
+    """
+    published = catalogue.item[catalogue.created < tick * TICK_SECONDS]
+    weight = catalogue.popularity[published].astype(np.float64)
+    return float((weight * np.log1p(likes[published])).sum() / weight.sum())

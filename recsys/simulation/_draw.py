@@ -13,6 +13,7 @@ import polars as pl
 
 from recsys.simulation import _outcomes as outcomes
 from recsys.simulation._calendar import Rows, rows_by_tick
+from recsys.simulation._catalogue import usual_likes
 from recsys.simulation._exposures import encounter
 from recsys.simulation._feed import Shown, draw_feed, go_past_the_feed
 from recsys.simulation._history import empty_history, extend_history
@@ -70,12 +71,15 @@ class Part:
     ----------
     events, truth : polars.DataFrame
         With the columns of `EVENTS_SCHEMA` and `TRUTH_SCHEMA`, row by row beside each other.
+    usual : float
+        What herding took for usual.
     likes : ndarray of int64, shape (n_items,)
         Presses on every item since the log's start, these included.
     """
 
     events: pl.DataFrame
     truth: pl.DataFrame
+    usual: float
     likes: npt.NDArray[np.int64]
 
 
@@ -104,14 +108,16 @@ def draw_log(scene: Scene) -> Iterator[Part]:
     for tick, rows in enumerate(rows_by_tick(world, scene.calendar)):
         taste = taste_at(world, users, tick)
         shown = draw_feed(scene, history, tick, rows.session, taste)
-        shown = go_past_the_feed(scene, tick, rows, shown)
-        met = encounter(scene, tick, rows, shown.item, history.likes_of_item[shown.item])
+        shown = go_past_the_feed(scene, history, tick, rows, shown)
+        usual = usual_likes(scene.catalogue, history.likes_of_item, tick)
+        met = encounter(scene, tick, rows, shown.item, history.likes_of_item[shown.item], usual)
         exposed = outcomes.gather(world, users, items, taste, met)
         followed = _draw_outcomes(scene, tick, exposed)
         account, liked = scene.calendar.user[rows.session], followed.flags["liked"]
         history = extend_history(history, scene.catalogue, account, shown.item, liked)
         events = _as_events(scene, rows, shown, met, followed)
-        yield Part(events, _as_truth(scene, rows, exposed, followed), history.likes_of_item)
+        truth = _as_truth(scene, rows, exposed, followed)
+        yield Part(events, truth, usual, history.likes_of_item)
 
 
 def _draw_outcomes(scene: Scene, tick: int, exposed: outcomes.Exposed) -> _Outcomes:
@@ -122,7 +128,7 @@ def _draw_outcomes(scene: Scene, tick: int, exposed: outcomes.Exposed) -> _Outco
     p_like = outcomes.p_like_given_dwell(world, scene.like_intercept, exposed, dwell)
     flags = {
         "liked": world.stream("like", tick).random(rows) < p_like,
-        "long_view": outcomes.reading(exposed, noise) >= 0,
+        "long_view": 2 * dwell >= exposed.duration,
     }
     for what in outcomes.AFTER:
         flags[what] = world.stream(what, tick).random(rows) < outcomes.p_after(exposed, what)

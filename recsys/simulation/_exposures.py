@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,10 +12,11 @@ from recsys.simulation._scene import Scene
 from recsys.simulation._world import World
 
 _NUDGED = 0.5
+_Ints = npt.NDArray[np.int64]
 
 
 def encounter(
-    scene: Scene, tick: int, rows: Rows, item: npt.NDArray[np.int64], likes_shown: npt.NDArray[Any]
+    scene: Scene, tick: int, rows: Rows, item: _Ints, likes_shown: _Ints, usual: float
 ) -> Encounter:
     """Say who meets what is shown, in which mood, and what stands beside it.
 
@@ -28,7 +27,9 @@ def encounter(
     rows : Rows
     item : ndarray of int64, shape (n_rows,)
         Rows of the items.
-    likes_shown : ndarray, shape (n_rows,)
+    likes_shown : ndarray of int64, shape (n_rows,)
+    usual : float
+        Of ``ln(1 + likes_shown)``, at the tick.
 
     Returns
     -------
@@ -42,6 +43,7 @@ def encounter(
         item=item,
         position=rows.position,
         likes_shown=likes_shown,
+        usual=np.full(len(item), usual),
         is_nudged=_draw_nudges(scene.world, tick, len(session)),
         mood=scene.world.policy_private * in_mood,
         ordered=p_ordered(orders.controlled[session], orders.is_target[item], camouflage),

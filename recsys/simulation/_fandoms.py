@@ -72,13 +72,21 @@ def find_premieres(population: Population) -> Premieres:
     return Premieres(awaited[order], key[order])
 
 
-def premieres_opened(population: Population, premieres: Premieres, calendar: Calendar, rows: Rows) -> _Ints:
+def premieres_opened(
+    population: Population,
+    premieres: Premieres,
+    acting: npt.NDArray[np.int32],
+    calendar: Calendar,
+    rows: Rows,
+) -> _Ints:
     """Find the newest premiere of a fan's creator, where a session starts within a day of it.
 
     Parameters
     ----------
     population : Population
     premieres : Premieres
+    acting : ndarray of int32, shape (n_sessions,)
+        Row of who holds the device.
     calendar : Calendar
     rows : Rows
 
@@ -92,7 +100,7 @@ def premieres_opened(population: Population, premieres: Premieres, calendar: Cal
         return found
     first = np.flatnonzero(rows.position == 1)
     session = rows.session[first]
-    now = _key(_fan_of(population.users)[calendar.user[session]], calendar.start[session])
+    now = _key(_fan_of(population.users)[acting[session]], calendar.start[session])
     newest = np.searchsorted(premieres.key, now) - 1
     fresh = (newest >= 0) & (now - premieres.key[newest] < SECONDS_A_DAY)
     found[first[fresh]] = premieres.item[newest[fresh]]

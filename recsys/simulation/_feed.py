@@ -11,7 +11,6 @@ from recsys.simulation._calendar import Rows
 from recsys.simulation._catalogue import Published, draw_by_popularity, published_at
 from recsys.simulation._fandoms import premieres_opened
 from recsys.simulation._history import History
-from recsys.simulation._orders import VISIT_SHARE
 from recsys.simulation._parts import map_parts
 from recsys.simulation._scene import Scene
 from recsys.simulation._sessions import CREATOR
@@ -109,15 +108,16 @@ def draw_feed(
     )
 
 
-def go_past_the_feed(scene: Scene, tick: int, rows: Rows, shown: Shown) -> Shown:
+def go_past_the_feed(scene: Scene, history: History, tick: int, rows: Rows, shown: Shown) -> Shown:
     """Replace what the feed shows where somebody goes to an item on purpose.
 
-    Fans open the newest premiere of their creator when they come within a day of it; accounts under
-    control look up ordered items.
+    Fans open the newest premiere of their creator when they come within a day of it, unless the account has
+    seen it; accounts under control look up ordered items.
 
     Parameters
     ----------
     scene : Scene
+    history : History
     tick : int
     rows : Rows
     shown : Shown
@@ -128,11 +128,14 @@ def go_past_the_feed(scene: Scene, tick: int, rows: Rows, shown: Shown) -> Shown
     """
     world, orders, count = scene.world, scene.orders, len(rows.session)
     coin, which = (world.stream(purpose, tick).random(count) for purpose in ("visit", "target"))
-    wanted = rows.position == 1 if orders.first_only else coin < VISIT_SHARE
+    wanted = (rows.position == 1) | (coin < orders.visit_share)
     ordered = orders.visiting[rows.session] & wanted
-    premiere = premieres_opened(scene.population, scene.premieres, scene.calendar, rows)
-    past = ordered | (premiere >= 0)
-    item = np.where(premiere >= 0, premiere, shown.item)
+    acting = scene.circumstances.acting
+    premiere = premieres_opened(scene.population, scene.premieres, acting, scene.calendar, rows)
+    seen = history.has_seen(scene.calendar.user[rows.session], premiere)
+    opened = (premiere >= 0) & ~seen & ~orders.controlled[rows.session]
+    past = ordered | opened
+    item = np.where(opened, premiere, shown.item)
     targets = np.flatnonzero(orders.is_target)
     item[ordered] = targets[(which[ordered] * len(targets)).astype(np.int64)]
     return Shown(

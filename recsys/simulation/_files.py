@@ -27,9 +27,10 @@ from recsys.simulation._world import World
 _log = logging.getLogger("recsys")
 _SECONDS_BETWEEN_LINES = 5.0
 _COUNTED = ("liked", "long_view", *AFTER)
-TRUTH, WORLD = "truth", "world.json"
+_TRUTH, _WORLD = "truth", "world.json"
+_EVENTS, _PAGE = "events.parquet", "README.md"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
-UNFINISHED = "# Not finished, or cut short: make the simulation again.\n[unfinished_simulation]\n"
+_UNFINISHED = "# Not finished, or cut short: make the simulation again.\n[unfinished_simulation]\n"
 
 
 def write_simulation(world: World, folder: str | os.PathLike[str], overwrite: bool = False) -> Truth:
@@ -54,19 +55,19 @@ def write_simulation(world: World, folder: str | os.PathLike[str], overwrite: bo
     Raises
     ------
     OutputError
-        When the folder holds something and `overwrite` is not set, or cannot be written.
+        When the folder holds something and `overwrite` is not set, or something that no simulation wrote
+        would be replaced, or it cannot be written.
     UsageError
         When somebody would have to watch for longer than the log lasts. Nothing is written.
     """
     folder = Path(folder)
     with _writing(folder):
-        if not overwrite and folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(f"{str(folder)!r} is not empty: name another folder, or pass --overwrite")
+        _check_free(folder, overwrite)
     scene = run_pilot(set_scene(world))
     with _writing(folder):
-        (folder / TRUTH).mkdir(parents=True, exist_ok=True)
-        _write_text("{}\n", folder / TRUTH / WORLD)
-        _write_text(UNFINISHED, folder / CONFIG_NAME)
+        (folder / _TRUTH).mkdir(parents=True, exist_ok=True)
+        _write_text("{}\n", folder / _TRUTH / _WORLD)
+        _write_text(_UNFINISHED, folder / CONFIG_NAME)
         return _write(scene, folder)
 
 
@@ -93,31 +94,44 @@ def read_truth(folder: str | os.PathLike[str]) -> Truth:
     >>> truth.probabilities(pl.DataFrame({"user_id": [1], "item_id": [7]})).height
     1
     """
-    truth = Path(folder) / TRUTH
+    truth = Path(folder) / _TRUTH
     try:
-        said = json.loads((truth / WORLD).read_text(encoding="utf-8"))
+        said = json.loads((truth / _WORLD).read_text(encoding="utf-8"))
         users, items = pl.read_parquet(truth / _USERS), pl.read_parquet(truth / _ITEMS)
-        return Truth(World(**said["world"]), said["like_intercept"], users, items)
+        return Truth(World(**said["world"]), said["like_intercept"], tuple(said["usual_likes"]), users, items)
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.ComputeError) as error:
         raise InputError(f"{str(truth)!r} does not hold the truth of a simulated log: {error}") from None
 
 
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Let nothing be replaced that is not known to be a simulation."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{str(folder)!r} is a file: name a folder")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{str(folder)!r} is not empty: name another folder, or pass --overwrite")
+    for name in (_EVENTS, _PAGE, CONFIG_NAME):
+        if (folder / name).exists() and not (folder / _TRUTH / _WORLD).exists():
+            raise OutputError(f"{str(folder / name)!r} is not from a simulation: name another folder")
+
+
 def _write(scene: Scene, folder: Path) -> Truth:
-    world, truth, counts = scene.world, folder / TRUTH, dict.fromkeys(_COUNTED, 0)
-    files = {folder / "events.parquet": EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
+    world, truth, counts = scene.world, folder / _TRUTH, dict.fromkeys(_COUNTED, 0)
+    usual: list[float] = []
+    files = {folder / _EVENTS: EVENTS_SCHEMA, truth / "exposures.parquet": TRUTH_SCHEMA}
     with growing_parquets(files) as (events, exposures):
         for part in _with_progress(draw_log(scene), world.exposures):
             events.append(part.events)
             exposures.append(part.truth)
+            usual.append(part.usual)
             for name in _COUNTED:
                 counts[name] += int(part.events[name].sum())
-    told = tell_truth(scene, part.likes)
+    told = tell_truth(scene, usual, part.likes)
     told.users.write_parquet(truth / _USERS, compression="zstd")
     told.items.write_parquet(truth / _ITEMS, compression="zstd")
     rates = {name: count / world.exposures for name, count in counts.items()}
-    _write_text(page_text(told, rates, folder), folder / "README.md")
-    knobs = {"world": asdict(world), "like_intercept": told.like_intercept}
-    _write_text(json.dumps(knobs, indent=2) + "\n", truth / WORLD)
+    _write_text(page_text(told, rates, folder), folder / _PAGE)
+    knobs = {"world": asdict(world), "like_intercept": told.like_intercept, "usual_likes": told.usual_likes}
+    _write_text(json.dumps(knobs, indent=2) + "\n", truth / _WORLD)
     _write_text(settings_text(world), folder / CONFIG_NAME)
     return told
 
@@ -129,7 +143,7 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except (OSError, pl.exceptions.ComputeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(f"{str(folder)!r} cannot be written: {said}") from None
+        raise OutputError(f"{str(folder)!r} cannot be written: {said.rpartition('IO error: ')[-1]}") from None
 
 
 def _with_progress(parts: Iterator[Part], rows: int) -> Iterator[Part]:

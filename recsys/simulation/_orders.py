@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,10 @@ import polars as pl
 
 from recsys.simulation._calendar import Calendar
 from recsys.simulation._population import seconds_since_start
-from recsys.simulation._world import SECONDS_A_DAY, World
+from recsys.simulation._world import World
 
 ORDERED_PRESS = 0.95
-VISIT_SHARE = 0.25
+VISIT_SHARE = 0.1
 HIJACKED_SESSIONS = 0.2
 TARGET_ITEMS = 0.01
 PERSON, BOT, HIJACKED = "person", "synthetic", "hijacked"
@@ -33,9 +34,9 @@ class Orders:
     controlled : ndarray of bool, shape (n_sessions,)
         Whether the account presses by order in this session, and not for itself.
     visiting : ndarray of bool, shape (n_sessions,)
-        Whether it also looks up ordered items: in a quarter of its exposures.
-    first_only : bool
-        Whether it looks up one item only, in the session's first exposure.
+        Whether it also looks up ordered items: in the first exposure, and in a share of the others.
+    visit_share : float
+        That share.
     is_target : ndarray of bool, shape (n_items,)
         Which items are ordered; each was published before the log.
     """
@@ -44,7 +45,7 @@ class Orders:
     camouflage: npt.NDArray[np.float64]
     controlled: _Bools
     visiting: _Bools
-    first_only: bool
+    visit_share: float
     is_target: _Bools
 
 
@@ -86,15 +87,16 @@ def draw_orders(world: World, items: pl.DataFrame, calendar: Calendar) -> Orders
     """
     taken = world.stream("synthetic liker").random(world.users) < world.synthetic_likers
     visiting = taken[calendar.user] & _campaign(world, calendar)
-    hijacked, sparse = world.synthetic_pattern == "hijacked", world.synthetic_pattern == "sparse"
+    hijacked = world.synthetic_pattern == "hijacked"
     controlled = visiting if hijacked else taken[calendar.user]
-    visits = np.where(visiting, 1.0 if sparse else VISIT_SHARE * calendar.length, 0.0)
+    visit_share = 0.0 if world.synthetic_pattern == "sparse" else VISIT_SHARE
+    visits = np.where(visiting, 1.0 + visit_share * (calendar.length - 1), 0.0)
     return Orders(
         account=pl.Series(np.where(taken, HIJACKED if hijacked else BOT, PERSON)),
         camouflage=_camouflage(world, calendar, visits, controlled),
         controlled=controlled,
         visiting=visiting,
-        first_only=sparse,
+        visit_share=visit_share,
         is_target=_draw_targets(world, items),
     )
 
@@ -102,16 +104,21 @@ def draw_orders(world: World, items: pl.DataFrame, calendar: Calendar) -> Orders
 def _campaign(world: World, calendar: Calendar) -> _Bools:
     """Find the sessions in which a taken account would look up ordered items."""
     if world.synthetic_pattern == "burst":
-        start = world.stream("campaign").integers(max(1, world.seconds - SECONDS_A_DAY))
-        inside: _Bools = (calendar.start >= start) & (calendar.start < start + SECONDS_A_DAY)
-        return inside
+        moment = world.seconds * (0.25 + 0.5 * world.stream("campaign").random())
+        return _nearest(calendar, np.abs(calendar.start - moment))
     if world.synthetic_pattern == "sparse":
-        first = np.zeros(len(calendar.user), dtype=bool)
-        first[np.unique(calendar.user, return_index=True)[1]] = True
-        return first
+        return _nearest(calendar, calendar.start)
     if world.synthetic_pattern == "hijacked":
         return world.stream("hijacked session").random(len(calendar.user)) < HIJACKED_SESSIONS
     return np.ones(len(calendar.user), dtype=bool)
+
+
+def _nearest(calendar: Calendar, distance: npt.NDArray[Any]) -> _Bools:
+    """Find each account's session at the smallest distance."""
+    order = np.lexsort((distance, calendar.user))
+    nearest = np.zeros(len(calendar.user), dtype=bool)
+    nearest[order[np.unique(calendar.user[order], return_index=True)[1]]] = True
+    return nearest
 
 
 def _camouflage(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import expit, ndtr
+from scipy.special import expit, logit, ndtr
 
 from recsys.simulation._fandoms import is_fan
 from recsys.simulation._parts import map_parts
@@ -34,7 +34,9 @@ class Encounter:
         Rows of who holds the device, and of what is shown.
     position : ndarray of int, shape (n_rows,)
         In the session, from 1.
-    likes_shown : ndarray, shape (n_rows,)
+    likes_shown : ndarray of int, shape (n_rows,)
+    usual : ndarray of float64, shape (n_rows,)
+        Of ``ln(1 + likes_shown)``, from `usual_likes`.
     is_nudged : ndarray of bool, shape (n_rows,)
     mood : ndarray of float64, shape (n_rows,)
         Utility that the session's mood adds.
@@ -46,6 +48,7 @@ class Encounter:
     item: npt.NDArray[Any]
     position: npt.NDArray[Any]
     likes_shown: npt.NDArray[Any]
+    usual: _Floats
     is_nudged: npt.NDArray[Any]
     mood: _Floats
     ordered: _Floats
@@ -115,14 +118,13 @@ def gather(
     bond = FAN_BOND * is_fan(users, items, met.user, met.item)
     utility = fit + items["quality"].to_numpy()[met.item] + bond + met.mood
     in_b = (users["group_cohort"] == GROUPS[1]).to_numpy()[met.user]
-    shown = np.log1p(met.likes_shown) - np.log1p(world.likes_an_item)
     return Exposed(
         utility=utility,
         duration=items["duration_seconds"].to_numpy()[met.item].astype(np.float64),
         noise_sd=world.dwell_noise * np.where(in_b, world.group_noise, 1.0),
         log_odds=users["habit"].to_numpy()[met.user].astype(np.float64)
         + world.beta_like * utility
-        + world.herding * shown
+        + world.herding * (np.log1p(met.likes_shown) - met.usual)
         - world.position_bias * np.log(met.position)
         + world.nudge * met.is_nudged,
         ordered=met.ordered,
@@ -214,7 +216,7 @@ def p_like_before(world: World, intercept: float, exposed: Exposed) -> _Floats:
     Returns
     -------
     ndarray of float64, shape (n_rows,)
-        ``∫ P(press | dwell(ε)) φ(ε) dε`` by the trapezoidal rule, to a relative error of 1e-6.
+        ``∫ P(press | dwell(ε)) φ(ε) dε`` by the trapezoidal rule, to a relative error of 1e-5.
 
     Notes
     -----
@@ -265,7 +267,8 @@ def p_long_view_before(exposed: Exposed) -> _Floats:
     -------
     ndarray of float64, shape (n_rows,)
     """
-    return ndtr(reading(exposed, 0.0) / exposed.noise_sd)
+    half_a_millisecond_less = logit(0.5 - 0.0005 / exposed.duration)  # the log rounds it up
+    return ndtr((reading(exposed, 0.0) - half_a_millisecond_less) / exposed.noise_sd)
 
 
 def p_after(exposed: Exposed, what: str) -> _Floats:

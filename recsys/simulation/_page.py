@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from recsys.simulation._outcomes import AFTER, FAN_BOND, HALF_WATCHED
 from recsys.simulation._population import SYNTHETIC, SYNTHETIC_QUALITY
 from recsys.simulation._sessions import CREATOR, EXPLORE, EXPLORE_SHARE, HOME, SURFACES
 from recsys.simulation._truth import Truth
-from recsys.simulation._world import LOG_STARTS, World
+from recsys.simulation._world import LOG_STARTS, PRESETS, World
 
 _SETTINGS = """\
 # A simulated log, ready to run. What was planted in it is in README.md and truth/.
@@ -63,13 +64,13 @@ Liked: {liked:.1%}. Long views: {long_view:.1%}. Follows: {follow:.2%}, shares: 
   A `long_view` is half of the item or more.
 - **A press** follows dwell:
   `logit P = {intercept:.3f} + habit + {beta_dwell:g} · ln(1 + dwell_seconds){direct}`.
-  {knows}
+  {more}{knows}
   Habit is normal between users, with standard deviation {habit_spread:g}: the odds are log-normal.
 - **Follow, share and hide** read utility, never dwell or the press:
   {after}.
 - **The feed** is refreshed every six hours. It draws a category with odds `popularity · exp(policy_score)`, where
   `policy_score = {policy_taste:g} · taste · direction of the category`, then an item of it by popularity, and avoids
-  what the account has seen. `propensity` is the probability of what it shows.
+  what the account had seen by then. `propensity` is the probability of what it shows.
 - **Sessions** start at any time, on the surface `{home}` or, {explores:.0%} of them, `{explore}`; neither that nor the
   position moves anything unless said below.
 {planted}
@@ -79,16 +80,24 @@ Liked: {liked:.1%}. Long views: {long_view:.1%}. Follows: {follow:.2%}, shares: 
 - `recsys.toml`: settings that read it.
 - `truth/exposures.parquet`, row by row beside the log: `utility`, `p_like_before` (dwell integrated out) and
   `p_long_view_before`, `p_like_given_dwell`, `acting_user_id` (who held the device), `is_spliced`,
-  `is_synthetic` (pressed by order).
+  `is_synthetic` (the account was under control).
 - `truth/users.parquet` and `truth/items.parquet`: taste, habit, quality and whatever else decides an outcome.
 - `truth/world.json`: every knob, and the intercept found for them.
 
-`recsys.read_truth({folder!r}).probabilities(pairs)` answers for any (user, item), shown or not.
+`recsys.read_truth({folder!r}).probabilities(pairs)` answers for any (user, item), shown or not: at the end of the log,
+unless columns `timestamp`, `position`, `likes_shown` and `is_nudged` say otherwise.
 """
+_PRESSED = ("accidental_likes", "herding", "position_bias", "nudge", "synthetic_likers")
+_LOOKED_UP = {
+    "burst": "the session nearest to one moment",
+    "drip": "every session",
+    "sparse": "their first exposure",
+    "hijacked": f"{HIJACKED_SESSIONS:.0%} of their sessions, the others being a person's",
+}
 _PLANTED = {
     "accidental_likes": "**Accidents.** {accidental_likes:.0%} of the presses hit any exposure alike.",
-    "herding": "**Herding.** `likes_shown`, as of the last refresh, adds "
-    "`{herding:g} · ln((1 + likes_shown) / {usual:.2f})` to the log-odds of a press.",
+    "herding": "**Herding.** `likes_shown`, as of the last refresh, adds `{herding:g} · (ln(1 + likes_shown) - usual)` "
+    "to the log-odds of a press, where usual is the mean over what is published, by popularity.",
     "position_bias": "**Position.** The log-odds of a press lose `{position_bias:g} · ln(position)`.",
     "nudge": "**A prompt**, shown by a fair coin (`is_nudged`), adds {nudge:g} to the log-odds of a press.",
     "drift": "**Drift.** Every taste turns by {drift:g} radians a day, towards another one.",
@@ -101,10 +110,10 @@ _PLANTED = {
     "epsilon": "**Random exposures.** {epsilon:.1%} are drawn alike from everything published (`is_random`).",
     "fandoms": "**Fandoms.** {fans:,} users are fans of one of {fandom_creators:,} creators: utility +{bond:g}, and "
     "they open its {premieres:,} premieres within a day (surface `{creator}`, no propensity).",
-    "synthetic_likers": "**Presses by order.** {accounts:,} accounts ({synthetic_pattern}; hijacked ones in "
-    "{hijacked:.0%} of their sessions) look up {targets:,} ordered items in {visits:.0%} of their exposures (burst: "
-    "of one day; sparse: once), press there with probability {press:g}, and {camouflage:g} times elsewhere for each "
-    "such visit.",
+    "synthetic_likers": "**Presses by order.** {accounts:,} accounts look up {targets:,} ordered items in {looked_up}: "
+    "in the first exposure and, unless sparse, in {visits:.0%} of the others. They press there with probability "
+    "{press:g}, and {camouflage:g} times elsewhere for each such visit. `is_synthetic` marks all exposures of accounts "
+    "under control.",
     "synthetic_creators": "**Machine-made items.** {machine_made:,} items have `provenance` {synthetic}, and "
     "{dullness:g} to their quality.",
 }
@@ -121,8 +130,8 @@ def settings_text(world: World) -> str:
     -------
     str
     """
-    hours = world.days * 24 * 3 // 14  # three days in fourteen
-    return _SETTINGS.format(window=f"{hours // 24}d" if hours >= 24 else f"{hours}h")
+    days, hours = divmod(world.days * 24 * 3 // 14, 24)  # three days in fourteen
+    return _SETTINGS.format(window=(f"{days}d" if days else "") + (f"{hours}h" if hours else ""))
 
 
 def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
@@ -157,6 +166,7 @@ def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
         explore=SURFACES[EXPLORE],
         explores=EXPLORE_SHARE,
         direct=f" + {world.beta_like:g} · utility" if world.beta_like else "",
+        more="What is planted below adds to it. " if any(getattr(world, name) for name in _PRESSED) else "",
         knows="The last term is what a press tells of taste beyond user, dwell and display."
         if world.beta_like
         else "A press tells nothing of taste that user, dwell and display do not say.",
@@ -173,15 +183,14 @@ def _planted(truth: Truth) -> list[str]:
     )
     figures = {
         **asdict(world),
-        "usual": 1 + world.likes_an_item,
         "fans": users["fan_of"].count(),
         "fandom_creators": len(fandoms),
         "premieres": born.height,
         "bond": FAN_BOND,
         "creator": SURFACES[CREATOR],
         "accounts": users.filter(pl.col("account") != PERSON).height,
-        "hijacked": HIJACKED_SESSIONS,
         "targets": items["is_target"].sum(),
+        "looked_up": _LOOKED_UP[world.synthetic_pattern],
         "visits": VISIT_SHARE,
         "press": ORDERED_PRESS,
         "machine_made": items.filter(pl.col("provenance") == SYNTHETIC).height,
@@ -192,9 +201,15 @@ def _planted(truth: Truth) -> list[str]:
 
 
 def _command(world: World, folder: Path) -> str:
-    """Write the command that makes this world."""
-    usual = asdict(World.preset("small"))
-    sizes = ("exposures", "users", "items", "seed")
-    said = [name for name, value in asdict(world).items() if name in sizes or value != usual[name]]
-    flags = " ".join(f"--{name.replace('_', '-')} {getattr(world, name)}" for name in said)
-    return f"recsys simulate {shlex.quote(folder.as_posix())} --preset small {flags} --overwrite"
+    """Write the command that makes this world, from the preset that it is nearest to."""
+    knobs = asdict(world)
+    sizes = {name: knobs.pop(name) for name in ("exposures", "users", "items", "seed")}
+
+    def turned(preset: str) -> dict[str, Any]:
+        usual = asdict(World.preset(preset))
+        return {name: value for name, value in knobs.items() if value != usual[name]}
+
+    preset = min(PRESETS, key=lambda name: len(turned(name)))
+    said = {**sizes, **turned(preset)}
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in said.items())
+    return f"recsys simulate {shlex.quote(folder.as_posix())} --preset {preset} {flags} --overwrite"

@@ -26,8 +26,7 @@ def run_pilot(scene: Scene) -> Scene:
     """Find the intercept that brings the mean probability of a person's press to `like_rate`.
 
     It is the mean over 65,536 exposures, spread evenly over those of people, at the end of the log. Nobody
-    has seen or pressed anything yet, and every item shows the likes that herding takes for usual: in the
-    log, herding and feedback raise the rate.
+    has seen or pressed anything yet: in the log, herding and feedback may raise the rate.
 
     Parameters
     ----------
@@ -40,9 +39,9 @@ def run_pilot(scene: Scene) -> Scene:
     """
     world, after = scene.world, scene.world.ticks  # a tick that the log never reaches: streams of its own
     rows, taste = _spread_evenly(scene), taste_at(scene.world, scene.population.users, after)
-    shown = draw_feed(scene, empty_history(world), after, rows.session, taste)
-    usual = np.full(len(rows.session), world.likes_an_item)
-    met = encounter(scene, after, rows, shown.item, usual)
+    history = empty_history(world)
+    shown = draw_feed(scene, history, after, rows.session, taste)
+    met = encounter(scene, after, rows, shown.item, history.likes_of_item[shown.item], usual=0.0)
     exposed = outcomes.gather(world, scene.population.users, scene.population.items, taste, met)
     noise = world.stream("dwell", after).standard_normal(len(rows.session))
     log_odds = outcomes.press_log_odds(world, exposed, outcomes.dwell_seconds(exposed, noise))

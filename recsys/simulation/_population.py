@@ -52,7 +52,7 @@ class Population:
     ----------
     users : polars.DataFrame
         One row a user: `user_id`, `habit` (log-odds), `activity` (relative), `group_cohort`, `fan_of` (a
-        creator, or null), `taste` and `taste_later` (arrays: where it is, and what drift turns it to).
+        creator, or null), `taste` and `taste_later` (arrays: where it is, and where a quarter turn of drift takes it).
     items : polars.DataFrame
         One row an item, oldest first: `item_id`, `creator_id`, `category`, `item_created_at`,
         `duration_seconds`, `provenance`, `popularity` (relative, a power law of its rank), `quality`,
@@ -98,7 +98,7 @@ def draw_population(world: World) -> Population:
 def _draw_users(world: World, items: pl.DataFrame) -> pl.DataFrame:
     shape = (world.users, world.taste_dims)
     taste = world.taste_spread * world.stream("user taste").standard_normal(shape)
-    later = world.taste_spread * world.stream("user taste later").standard_normal(shape)
+    later = _across(taste, world.stream("user taste later").standard_normal(shape))
     habit = world.habit_spread * world.stream("user habit").standard_normal(world.users)
     spread = np.clip(world.stream("user activity").standard_normal(world.users), -_MOST_ACTIVE, _MOST_ACTIVE)
     activity = np.exp(world.activity_spread * spread)
@@ -114,6 +114,14 @@ def _draw_users(world: World, items: pl.DataFrame) -> pl.DataFrame:
             "taste_later": _array_column(later),
         }
     )
+
+
+def _across(taste: _Floats, drawn: _Floats) -> _Floats:
+    """Turn draws at a right angle to taste, and give them its length."""
+    length = (taste**2).sum(axis=1, keepdims=True)
+    across = drawn - taste * (taste * drawn).sum(axis=1, keepdims=True) / np.where(length, length, 1.0)
+    found: _Floats = _unit(across) * np.sqrt(length)
+    return found
 
 
 def _draw_fans(world: World, items: pl.DataFrame) -> pl.Series:
@@ -243,7 +251,7 @@ def _draw_origins(world: World) -> _Origins:
 
 def _unit(vectors: _Floats) -> _Floats:
     length: _Floats = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
-    return vectors / length
+    return vectors / np.where(length, length, 1.0)
 
 
 def _draw_created(world: World) -> _Ints:

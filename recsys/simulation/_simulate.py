@@ -63,5 +63,5 @@ def simulate(world: World) -> Simulation:
     return Simulation(
         events=pl.concat([part.events for part in parts]),
         truth_exposures=pl.concat([part.truth for part in parts]),
-        truth=tell_truth(scene, parts[-1].likes),
+        truth=tell_truth(scene, [part.usual for part in parts], parts[-1].likes),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import polars as pl
 from recsys.errors import UsageError
 from recsys.schema import ITEM, TIME, USER, Frame, in_kind, require_columns, to_polars
 from recsys.simulation import _outcomes as outcomes
+from recsys.simulation._catalogue import usual_likes
 from recsys.simulation._orders import BOT, p_ordered
 from recsys.simulation._population import CATEGORIES, FIRST_ID, TIME_TYPE, seconds_since_start, taste_at
 from recsys.simulation._scene import Scene
@@ -30,6 +32,8 @@ class Truth:
     world : World
     like_intercept : float
         Log-odds of a press where all else is 0.
+    usual_likes : tuple of float
+        What herding takes for usual in each tick of the log, and after it.
     users : polars.DataFrame
         One row a user: `user_id`, `habit` (log-odds), `activity` (relative), `group_cohort`, `fan_of` (a
         creator), `account` (`person`, `synthetic` or `hijacked`), `camouflage` (probability of a press on
@@ -42,6 +46,7 @@ class Truth:
 
     world: World
     like_intercept: float
+    usual_likes: tuple[float, ...]
     users: pl.DataFrame
     items: pl.DataFrame
 
@@ -53,7 +58,7 @@ class Truth:
         pairs : polars or pandas DataFrame
             `user_id` and `item_id`, and what is known of the display: `timestamp`, `position`,
             `likes_shown`, `is_nudged`. A column that is absent stands for the end of the log, the first
-            position, the likes that the item has then, and no nudge.
+            position, the likes that the item has at the end, and no nudge.
 
         Returns
         -------
@@ -66,7 +71,8 @@ class Truth:
         InputError
             When a column of ids is absent.
         UsageError
-            When an id is not of this world, or a display cannot be.
+            When an id is not of this world, a display cannot be, or a world with herding is asked about a
+            time without the likes shown then.
 
         Notes
         -----
@@ -76,7 +82,8 @@ class Truth:
         """
         asked = to_polars(pairs)
         require_columns(asked, [USER, ITEM], "the table of pairs")
-        met, tick = self._meet(asked), self._ticks(asked)
+        tick = self._ticks(asked)
+        met = self._meet(asked, tick)
         calm = answer = self._answer(met, tick)
         if self.world.policy_private:
             moved = self._answer(_in_mood(met, self.world.policy_private), tick)
@@ -85,7 +92,11 @@ class Truth:
         answer = {**answer, "utility": calm["utility"]}
         return in_kind(pl.DataFrame({USER: asked[USER], ITEM: asked[ITEM], **answer}), pairs)
 
-    def _meet(self, asked: pl.DataFrame) -> outcomes.Encounter:
+    def _meet(self, asked: pl.DataFrame, tick: _Ints) -> outcomes.Encounter:
+        if self.world.herding and TIME in asked.columns and "likes_shown" not in asked.columns:
+            raise UsageError(
+                "this world has herding: with timestamp, the table of pairs needs likes_shown too"
+            )
         user = _rows(asked[USER], self.users.height)
         item = _rows(asked[ITEM], self.items.height)
         likes = self.items["likes_shown"].gather(item)
@@ -94,6 +105,7 @@ class Truth:
             item=item,
             position=_known(asked, "position", 1, np.ones(len(user))),
             likes_shown=_known(asked, "likes_shown", 0, likes.to_numpy()),
+            usual=np.array(self.usual_likes)[tick],
             is_nudged=_known(asked, "is_nudged", 0, np.zeros(len(user))),
             mood=np.zeros(len(user)),
             ordered=p_ordered(
@@ -136,12 +148,14 @@ class Truth:
         }
 
 
-def tell_truth(scene: Scene, likes: _Ints) -> Truth:
+def tell_truth(scene: Scene, usual: Sequence[float], likes: _Ints) -> Truth:
     """Keep what a world's people and things are like, once its log is drawn.
 
     Parameters
     ----------
     scene : Scene
+    usual : sequence of float, one a tick
+        What herding took for usual.
     likes : ndarray of int64, shape (n_items,)
         Presses on every item over the whole log.
 
@@ -155,7 +169,8 @@ def tell_truth(scene: Scene, likes: _Ints) -> Truth:
     items = scene.population.items.with_columns(
         is_target=pl.Series(scene.orders.is_target), likes_shown=pl.Series(likes)
     )
-    return Truth(scene.world, scene.like_intercept, users, items)
+    at_the_end = usual_likes(scene.catalogue, likes, scene.world.ticks)
+    return Truth(scene.world, scene.like_intercept, (*usual, at_the_end), users, items)
 
 
 def _in_mood(met: outcomes.Encounter, mood: float) -> outcomes.Encounter:

@@ -23,14 +23,15 @@ PATTERNS = ("burst", "drip", "sparse", "hijacked")
 _NULL = {"exposures": 50_000, "beta_like": 0.0}
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        # What a press tells of taste beyond dwell: nothing, something, much.
+        # What a press tells of taste beyond dwell: nothing, something, much (presses that are many, and dwell
+        # that says little: at 4 % likes and a clear dwell, a stronger press hardly adds; see LOG.md).
         "null": _NULL,
         "small": {"exposures": 50_000},
-        "large": {"exposures": 50_000, "beta_like": 3.0},
-        # Nothing, and a trap: users who differ in how often they press, likes that draw likes, a feed
-        # that reads likes.
+        "large": {"exposures": 50_000, "beta_like": 3.0, "dwell_noise": 3.0, "like_rate": 0.2},
+        # Nothing, and a trap: users who differ in how often they press; likes that draw likes, so that the
+        # crowd foretells likes and nothing else; a feed that reads likes.
         "habit": {**_NULL, "habit_spread": 2.5},
-        "crowd": {**_NULL, "herding": 1.0},
+        "crowd": {**_NULL, "herding": 0.5},
         "feedback": {**_NULL, "feedback": 1.0},
         # As small, and what their names say.
         "bots": {
@@ -63,11 +64,12 @@ class World:
 
         dwell = duration / (1 + exp(2 - utility - dwell_noise · g · ε)),  g = group_noise in group b, else 1
         logit P(intended like) = intercept + habit + beta_dwell · ln(1 + dwell) + beta_like · utility
-            + herding · ln((1 + likes_shown) / (1 + likes_an_item))
+            + herding · (ln(1 + likes_shown) - usual)
             - position_bias · ln(position) + nudge · is_nudged
         P(like) = a + (1 - a) · P(intended like),  a = accidental_likes · like_rate
 
-    With ``beta_like = 0`` a press carries nothing about taste once dwell, habit and display (likes shown,
+    What is `usual` is the mean of ``ln(1 + likes_shown)`` over what is published, by popularity, as of the
+    last refresh. With ``beta_like = 0`` a press carries nothing about taste once dwell, habit and display (likes shown,
     position, prompt) are known. Accounts under control press by order instead. Every field has its
     meaning, range and default beside it; what is planted, from `accidental_likes` on, is off at its default.
 
@@ -91,7 +93,10 @@ class World:
     beta_like: float = number("Log-odds of a press per unit of utility, at equal dwell.", 0, 20, default=1.0)
     beta_dwell: float = number("Log-odds of a press per unit of ln(1 + dwell seconds).", 0, 5, default=0.6)
     like_rate: float = number(
-        "Mean probability of a person's press; herding and feedback add to it.", 1e-4, 0.9999, default=0.04
+        "Mean probability of a person's press; herding and feedback may add to it.",
+        1e-4,
+        0.9999,
+        default=0.04,
     )
     habit_spread: float = number(
         "Standard deviation between users of the log-odds of a press.", 0, 20, default=1.0
@@ -128,7 +133,9 @@ class World:
         "Share of sessions in which another user holds the device.", 0, 1, default=0.0
     )
     group_share: float = number("Share of users in group b.", 0, 1, default=0.0)
-    group_noise: float = number("Factor on the dwell noise of group b.", 0.01, 10, default=1.0)
+    group_noise: float = number(
+        "With group_share: factor on the dwell noise of group b.", 0.01, 10, default=1.0
+    )
     policy_private: float = number(
         "Utility of the category that a session is in the mood for; only the feed knows it, and of the log "
         "only its policy_score and propensity.",
@@ -147,11 +154,13 @@ class World:
     )
     synthetic_likers: float = number("Share of accounts that press by order.", 0, 1, default=0.0)
     synthetic_pattern: str = choice(
-        "When they do: burst, drip, sparse, or hijacked (people's accounts, at times).",
+        "With synthetic_likers: burst, drip, sparse, or hijacked (people's accounts, at times).",
         PATTERNS,
         default="drip",
     )
-    camouflage: float = number("Presses on other items for each one ordered.", 0, 3, default=0.0)
+    camouflage: float = number(
+        "With synthetic_likers: presses on other items for each visit to an ordered one.", 0, 3, default=0.0
+    )
     synthetic_creators: float = number(
         "Share of creators whose items are machine-made, and duller.", 0, 1, default=0.0
     )
@@ -159,6 +168,8 @@ class World:
     def __post_init__(self) -> None:
         for name, knob in self.knobs().items():
             knob.check(name, getattr(self, name))
+        if self.drift and self.taste_dims == 1:
+            raise UsageError(f"drift needs at least 2 taste_dims to turn in, got {self.taste_dims}")
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
@@ -218,11 +229,6 @@ class World:
     def accident_rate(self) -> float:
         """Probability that any exposure is liked by accident."""
         return self.accidental_likes * self.like_rate
-
-    @property
-    def likes_an_item(self) -> float:
-        """Likes that an item has on average in the middle of the log: what herding takes for usual."""
-        return self.like_rate * self.exposures / self.items / 2
 
     def stream(self, purpose: str, tick: int | None = None) -> np.random.Generator:
         """Start the random stream of one purpose.
