@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def page_text(truth: Truth, rates: dict[str, float], folder: Path) -> str:
         knows="The last term is what a press tells of taste beyond user, dwell and display."
         if world.beta_like
         else "A press tells nothing of taste that user, dwell and display do not say.",
-        planted="".join(f"- {line}\n" for line in _planted(truth)),
+        planted="".join(_bullet(line) for line in _planted(truth)),
     )
 
 
@@ -198,6 +199,11 @@ def _planted(truth: Truth) -> list[str]:
         "dullness": SYNTHETIC_QUALITY,
     }
     return [text.format(**figures) for name, text in _PLANTED.items() if getattr(world, name)]
+
+
+def _bullet(text: str) -> str:
+    lines = textwrap.wrap(text, 116, break_long_words=False, break_on_hyphens=False)
+    return "- " + "\n  ".join(lines) + "\n"
 
 
 def _command(world: World, folder: Path) -> str:
