@@ -93,7 +93,12 @@ class TestPredictProba:
         np.testing.assert_allclose(found["will_like"], expected, rtol=1e-6)
         assert found.select("user_id", "item_id").equals(rows.select("user_id", "item_id"))
         assert found.schema["will_like"] == pl.Float32
-        assert found["will_like_low"].is_null().all()
+        logit = np.log(raw) - np.log1p(-raw)
+        bounds = beta.interval(logit)
+        np.testing.assert_allclose(found["will_like_low"], bounds.low, rtol=1e-5)
+        np.testing.assert_allclose(found["will_like_high"], bounds.high, rtol=1e-5)
+        assert (found["will_like_low"] < found["will_like"]).all()
+        assert (found["will_like"] < found["will_like_high"]).all()
 
     def test_pair_has_one_probability_whoever_else_is_asked(
         self, model: WillLikeModel, ids: tuple[pl.Series, pl.Series], monkeypatch: pytest.MonkeyPatch

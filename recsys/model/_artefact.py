@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from recsys.schema import ITEM, USER
 
 FACTORS, USERS, ITEMS, RATES = "factors.safetensors", "users.parquet", "items.parquet", "rates.parquet"
 #: Raised whenever older files could not be read as they were meant.
-FORMAT = 1
+FORMAT = 2
 HEAD, CALIBRATOR = "head.json", "calibrator.json"
 
 
@@ -155,7 +156,7 @@ def _head_values(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, 
 def _calibrator_values(head: ProbabilityHead | None) -> dict[str, Any]:
     if head is None:
         return {"kind": "none"}
-    return {"kind": "beta", "a": head.calibrator.a, "b": head.calibrator.b, "c": head.calibrator.c}
+    return {"kind": "beta", **asdict(head.calibrator)}
 
 
 def _read_head(head: dict[str, Any], calibrator: dict[str, Any]) -> ProbabilityHead | None:
@@ -164,7 +165,9 @@ def _read_head(head: dict[str, Any], calibrator: dict[str, Any]) -> ProbabilityH
     weights = np.array(list(head["weights"].values()))
     return ProbabilityHead(
         LogisticHead(tuple(head["weights"]), weights, head["intercept"], head["floors"]),
-        BetaCalibrator(calibrator["a"], calibrator["b"], calibrator["c"]),
+        BetaCalibrator(
+            calibrator["a"], calibrator["b"], calibrator["c"], tuple(map(tuple, calibrator["covariance"]))
+        ),
         head["base_rate"],
     )
 

@@ -114,7 +114,8 @@ class WillLikeModel:
         -------
         frame of the same kind and length
             `user_id`, `item_id`, `will_like` (float32, in (0, 1)), `will_like_low`, `will_like_high`
-            (null), `score` (float32; null when either side has no like before the cut).
+            (float32, `BetaCalibrator.interval`), `score` (float32; null when either side has no like before
+            the cut).
 
         Raises
         ------
@@ -224,16 +225,16 @@ class WillLikeModel:
         users, items = pairs.places[USER], pairs.places[ITEM]
         warm = pl.Series(factors.is_warm(users, items))
         scores = pl.Series(factors.scores(users, items))
-        nothing = pl.Series([None], dtype=pl.Float32).new_from_index(0, len(users))
-        will_like = nothing
-        if self.head is not None:
-            will_like = pl.Series(_to_float32(self.head.calibrator.apply(order)))
-        return [
-            will_like.alias("will_like"),
-            nothing.alias("will_like_low"),
-            nothing.alias("will_like_high"),
-            scores.set(~warm, None).alias("score"),
-        ]
+        return [*self._will_like(order), scores.set(~warm, None).alias("score")]
+
+    def _will_like(self, order: NDArray[np.float64]) -> list[pl.Series]:
+        names = ("will_like", "will_like_low", "will_like_high")
+        if self.head is None:
+            return [pl.Series(name, [None], pl.Float32).new_from_index(0, len(order)) for name in names]
+        calibrator = self.head.calibrator
+        interval = calibrator.interval(order)
+        columns = (calibrator.apply(order), interval.low, interval.high)
+        return [pl.Series(name, _to_float32(values)) for name, values in zip(names, columns, strict=True)]
 
     def _user_index(self, user_ids: Any) -> IdIndex:
         known = self.snapshot.entities[USER].index
