@@ -27,10 +27,10 @@ def simulate(
     **knobs: Any,
 ) -> None:
     """Write a simulated exposure log whose true probabilities are known."""
-    from recsys import simulation
+    from recsys.simulation import write_simulation  # loads NumPy and Polars, World does not
 
-    world = simulation.World.preset(preset, seed=said.seed, **knobs)
-    truth = simulation.write_simulation(world, out, overwrite=overwrite)
+    world = World.preset(preset, seed=said.seed, **knobs)
+    truth = write_simulation(world, out, overwrite=overwrite)
     likes = int(truth.items["likes_shown"].sum())
     if said.json:
         print_json({"output": str(out), "likes": likes, **asdict(world)})
