@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from recsys.errors import InputError, UsageError
 from recsys.metrics import log_losses, miscalibration, miscalibration_null_band
 from recsys.simulation import EVENTS_SCHEMA, Simulation, World, simulate
-from recsys.simulation._outcomes import Exposed, p_like_before
+from recsys.simulation._outcomes import Exposed, dwell_seconds, p_like_before, p_long_view_before
 
 SIZE = {"exposures": 40_000, "users": 1_500, "items": 400, "seed": 3}
 TINY = World.preset("small", exposures=2_000, users=80, items=40)
@@ -225,6 +225,25 @@ def test_every_probability_follows_the_formula_of_the_world(made):
     np.testing.assert_allclose(
         accident + (1 - accident) * expit(log_odds), column(rows, "p_like_given_dwell"), rtol=2e-5
     )
+
+
+def test_a_long_view_is_as_likely_as_a_draw_that_the_log_would_keep_as_half():
+    """The draw from which on twice the recorded dwell reaches the duration, found by bisection."""
+    rng, pairs = np.random.default_rng(1), 30
+    utility, duration = rng.normal(2.0, 1.0, pairs), rng.integers(5, 61, pairs).astype(float)
+    exposed = Exposed(utility, duration, np.full(pairs, 0.7), np.zeros(pairs), np.full(pairs, np.nan))
+    low, high = np.full(pairs, -12.0), np.full(pairs, 12.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        reached = 2 * dwell_seconds(exposed, middle) >= duration
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    np.testing.assert_allclose(p_long_view_before(exposed), norm.sf(high), rtol=1e-5)
+
+
+def test_what_herding_takes_for_usual_is_kept_for_every_tick(made):
+    for name in ("small", "turned"):
+        by_hand = [usual_by_hand(made[name], tick) for tick in range(57)]
+        np.testing.assert_allclose(made[name].truth.usual_likes, by_hand)
 
 
 def test_likes_shown_are_those_before_the_refresh(made):
