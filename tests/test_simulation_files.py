@@ -153,13 +153,13 @@ def test_the_settings_read_the_log(days, window_hours, tmp_path):
 
 def test_the_page_says_which_command_made_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for number, world in enumerate(
-        [TINY, World.preset("shift", exposures=2_000, days=3, nudge=-0.5, seed=5)]
-    ):
-        folder = f"a log {number}"
+    shift = World.preset("shift", exposures=2_000, days=3, nudge=-0.5, seed=5)
+    for preset, world in {"bots": TINY, "shift": shift}.items():
+        folder = f"a log of {preset}"
         write_simulation(world, folder)
         made = contents(Path(folder))
         command = next(line for line in made["README.md"].decode().splitlines() if line.startswith("    "))
+        assert f" --preset {preset} " in command
         status, _, _ = run(capsys, *shlex.split(command)[1:])
         assert status == 0
         assert contents(Path(folder)) == made
