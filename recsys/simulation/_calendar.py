@@ -43,7 +43,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class Rows:
-    """Exposures of one tick, by time and then by session.
+    """When exposures happen; those of a tick stand by time and then by session.
 
     Attributes
     ----------

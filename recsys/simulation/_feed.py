@@ -132,8 +132,9 @@ def go_past_the_feed(scene: Scene, history: History, tick: int, rows: Rows, show
     ordered = orders.visiting[rows.session] & wanted
     acting = scene.circumstances.acting
     premiere = premieres_opened(scene.population, scene.premieres, acting, scene.calendar, rows)
-    seen = history.has_seen(scene.calendar.user[rows.session], premiere)
-    opened = (premiere >= 0) & ~seen & ~orders.controlled[rows.session]
+    opened = (premiere >= 0) & ~orders.controlled[rows.session]
+    account = scene.calendar.user[rows.session[opened]]
+    opened[opened] = ~history.has_seen(account, premiere[opened])
     past = ordered | opened
     item = np.where(opened, premiere, shown.item)
     targets = np.flatnonzero(orders.is_target)

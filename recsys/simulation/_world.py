@@ -56,7 +56,8 @@ _EXPOSURES_AN_ITEM = 200
 class World:
     """Everything that decides a simulated log.
 
-    Utility, in units of log-odds, is what an item is worth to a user; `direction` is a unit vector::
+    Utility is what an item is worth to a user, on the scale of the log-odds of the share watched;
+    `direction` is a unit vector::
 
         utility = taste(day) · direction + quality + 2 · is_fan + policy_private · in_mood
 
