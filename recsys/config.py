@@ -157,13 +157,15 @@ class ModelSettings(_Section):
     """
 
     engine: Literal["local"] = "local"
-    head: Literal["logistic"] = "logistic"
+    head: Literal["logistic", "gbm", "auto"] = "logistic"
     factors: Annotated[int, Field(ge=1, le=4096)] = 64
     iterations: Annotated[int, Field(ge=1)] = 15
     alpha: Annotated[float, Field(gt=0)] = 10.0
     regularization: Annotated[float, Field(gt=0)] = 0.05
     l2: Annotated[float, Field(gt=0)] = 10.0
     folds: Annotated[int, Field(ge=2)] = 5
+    half_life: Annotated[float, Field(gt=0)] = 30.0
+    cuts: Annotated[int, Field(ge=1)] = 3
     min_signal_rows: Annotated[int, Field(ge=1)] = 100
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

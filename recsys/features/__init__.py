@@ -16,7 +16,8 @@ told relative to their mean at the cut, and dot products in units of their typic
 """
 
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
-from recsys.features._snapshot import COUNT, LINKS, EntityTable, Pairs, Snapshot
+from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
+from recsys.features._snapshot import COUNT, EVIDENCE, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, take_snapshot, usable_signals
 
 __all__ = [

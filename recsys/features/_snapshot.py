@@ -10,12 +10,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.factors import Factors
+from recsys.features._effects import Affinities
 from recsys.matrix import IdIndex
-from recsys.schema import CATEGORY, CREATOR, ITEM, USER
+from recsys.schema import CATEGORY, CREATOR, EXPOSED, ITEM, LIKED, USER
 
-DOT, COUNT = "dot:", "ln_exposures"
+DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
+HABIT, APPEAL, AFFINITY, LATELY = "habit:", "appeal:", "affinity:", "lately:"
+LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
+#: Log-odds that a head may take at their face value.
+EVIDENCE = (f"{USER}:{LATELY}{LIKED}", f"{APPEAL}{LIKED}", *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)))
 ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
-LINKS = (CREATOR, CATEGORY)
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,15 @@ class EntityTable:
         d features.
     values : ndarray of float64, shape (n + 1, d)
         The last row is an entity never seen, which is where the place -1 points.
+    effects : ndarray of float64, shape (n + 1, n_outcomes)
+        Log-odds that each adds to the outcomes of `Snapshot.outcomes`; 0 for one never seen.
 
     """
 
     index: IdIndex
     names: tuple[str, ...]
     values: NDArray[np.float64]
+    effects: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ class Snapshot:
         By id column: `user_id`, `item_id`, and `creator_id`, `category` where the log has them.
     links : dict of str to ndarray of int32, shape (n_items + 1,)
         Each item's creator and category; -1 is unknown.
+    affinities : dict of str to Affinities
+        By the kind that users are attached to: `creator_id`, `category`. A column an outcome.
+    tastes : Factors
+        How like an item is to what the user liked lately.
     skipped : tuple of str
         Signals with too few positive rows before the cut.
 
@@ -74,13 +85,22 @@ class Snapshot:
     factors: dict[str, Factors]
     entities: dict[str, EntityTable]
     links: dict[str, NDArray[np.int32]]
+    affinities: dict[str, Affinities]
+    tastes: Factors
     skipped: tuple[str, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """What rates and effects are of: `liked`, then each signal that was used."""
+        return (LIKED, *(name for name in self.factors if name not in (LIKED, EXPOSED)))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the pair features, in order."""
         tables = [f"{kind}:{name}" for kind, table in self.entities.items() for name in table.names]
-        return (*tables, *(f"{DOT}{signal}" for signal in self.factors))
+        effects = [f"{prefix}{outcome}" for prefix in (HABIT, APPEAL) for outcome in self.outcomes]
+        affinities = [f"{kind}:{AFFINITY}{outcome}" for kind in self.affinities for outcome in self.outcomes]
+        return (*tables, *effects, *affinities, *(f"{DOT}{signal}" for signal in self.factors), TASTE)
 
     def place(self, pairs: pl.DataFrame) -> Pairs:
         """Find each pair's places.
@@ -132,7 +152,11 @@ class Snapshot:
         ndarray of float64, shape (n, len(names))
 
         """
-        users, items = pairs.places[USER], pairs.places[ITEM]
-        blocks = [table.values[pairs.places[kind]] for kind, table in self.entities.items()]
-        dots = [one.scores(users, items)[:, None] / one.typical_score for one in self.factors.values()]
-        return np.hstack([*blocks, *dots])
+        places = pairs.places
+        users, items = places[USER], places[ITEM]
+        blocks = [table.values[places[kind]] for kind, table in self.entities.items()]
+        others = [table.effects[places[kind]] for kind, table in self.entities.items() if kind != USER]
+        blocks += [self.entities[USER].effects[users], np.sum(others, axis=0)]
+        blocks += [one.of(users, places[kind]) for kind, one in self.affinities.items()]
+        dots = [one.scores(users, items) / one.typical_score for one in (*self.factors.values(), self.tastes)]
+        return np.column_stack([*blocks, *dots]).astype(np.float64, copy=False)

@@ -13,18 +13,11 @@ from recsys.config import ModelSettings
 from recsys.engines import Engine, engine_for
 from recsys.errors import DataError
 from recsys.events import EventLog
-from recsys.features._rates import shrunk_log_odds
-from recsys.features._snapshot import COUNT, ENTITIES, LINKS, EntityTable, Snapshot
-from recsys.matrix import (
-    UNSEEN,
-    IdIndex,
-    UserItems,
-    interactions,
-    median_positive,
-    one_blas_thread,
-    strengths,
-)
-from recsys.schema import EXPOSED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
+from recsys.features._describe import History, as_numbers, compare_tastes, describe_entities
+from recsys.features._effects import LINKS
+from recsys.features._snapshot import ENTITIES, Snapshot
+from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, one_blas_thread, strengths
+from recsys.schema import EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
 
@@ -114,22 +107,22 @@ def take_snapshot(
         raise DataError(
             f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
         )
+    # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
+    known = known.sort(TIME, USER, ITEM, maintain_order=True)
     indices = {kind: IdIndex.of(known[kind]) for kind in ENTITIES if kind in known.columns}
     places = {kind: index.codes(known[kind]) for kind, index in indices.items()}
-    # The rates' optimiser works on 2 x 2 matrices: BLAS threads make it ten times slower.
-    with one_blas_thread():
-        tables = {kind: _entity_table(index, places[kind], known, signals) for kind, index in indices.items()}
-    links = {
-        kind: _last_link(places[ITEM], places[kind], known, indices[ITEM])
-        for kind in LINKS
-        if kind in indices
-    }
+    links = {kind: _last_links(places, kind, len(indices[ITEM])) for kind in LINKS if kind in indices}
     factors = {
         name: engine.fit(matrix, settings, seed=_spawn_seed(settings.seed, order))
         for order, (name, matrix) in enumerate(signal_matrices(known, places, indices, signals).items())
     }
+    history = History(known, cut, indices, places, links, (LIKED, *signals))
+    # The optimisers work on small matrices: BLAS threads make them ten times slower.
+    with one_blas_thread():
+        tables, affinities = describe_entities(history, settings.half_life)
+        tastes = compare_tastes(history, factors[EXPOSED], settings.half_life)
     skipped = tuple(name for name in log.signals if name not in signals)
-    return Snapshot(cut, factors, tables, links, skipped)
+    return Snapshot(cut, factors, tables, links, affinities, tastes, skipped)
 
 
 def _spawn_seed(seed: int, order: int) -> int:
@@ -159,50 +152,13 @@ def signal_matrices(
     """
     shape = (len(indices[USER]), len(indices[ITEM]))
     values = {EXPOSED: np.ones(len(known), np.float32)}
-    values |= {name: strengths(_as_numbers(known, name)) for name in (*signals, LIKED)}
+    values |= {name: strengths(as_numbers(known, name)) for name in (*signals, LIKED)}
     return {name: interactions(places[USER], places[ITEM], value, shape) for name, value in values.items()}
 
 
-def _as_numbers(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _entity_table(
-    index: IdIndex,
-    places: NDArray[np.int32],
-    known: pl.DataFrame,
-    signals: tuple[str, ...],
-) -> EntityTable:
-    listed, unshown = places != UNSEEN, known[FACTORS_ONLY].to_numpy()
-    shown = listed & ~unshown
-    columns = {}
-    for name in (LIKED, *signals):
-        values = _as_numbers(known, name)
-        counted = shown & ~np.isnan(values)
-        # A number counts as a success from its median positive value on; for a flag that is 1.
-        success = values >= median_positive(values)
-        trials = np.bincount(places[counted], minlength=len(index))
-        successes = np.bincount(places[counted & success], minlength=len(index))
-        columns[f"rate:{name}"] = shrunk_log_odds(successes, trials)
-    # Where nothing is known to have been shown, the likes say what was met how often.
-    met = places[listed if unshown.all() else shown]
-    counts = np.bincount(met, minlength=len(index))
-    columns[COUNT] = _ln_exposures(counts)
-    return EntityTable(index, tuple(columns), np.column_stack(list(columns.values())))
-
-
-def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """ln(1 + n), less its mean over the entities; the last value is n = 0."""
-    # Counts grow with the log: uncentred, a head fitted at one cut is biased at the next.
-    return np.log1p(np.append(counts, 0)) - np.log1p(counts).mean() if len(counts) else np.zeros(1)
-
-
-def _last_link(
-    items: NDArray[np.int32], linked: NDArray[np.int32], known: pl.DataFrame, index: IdIndex
-) -> NDArray[np.int32]:
-    """Each item's last known creator or category, by time and then by place in the log."""
-    by_time = np.argsort(known[TIME].to_numpy(), kind="stable")
-    told = by_time[linked[by_time] != UNSEEN]
-    links = np.full(len(index) + 1, UNSEEN, dtype=np.int32)
-    links[items[told]] = linked[told]
+def _last_links(places: dict[str, NDArray[np.int32]], kind: str, n_items: int) -> NDArray[np.int32]:
+    """Each item's last known creator or category; rows in order of time."""
+    told = places[kind] != UNSEEN
+    links = np.full(n_items + 1, UNSEEN, dtype=np.int32)
+    links[places[ITEM][told]] = places[kind][told]
     return links

@@ -7,17 +7,24 @@ from recsys.probability._beta import (
     clustered_covariance,
     fit_beta_calibrator,
 )
-from recsys.probability._head import ProbabilityHead, fit_probability_head
+from recsys.probability._boosted import BoostedHead, fit_boosted
+from recsys.probability._contributions import Contributions
+from recsys.probability._head import Head, Lessons, ProbabilityHead, fit_probability_head
 from recsys.probability._logistic import LogisticHead, fit_logistic
 
 __all__ = [
     "FLOOR",
     "BetaCalibrator",
+    "BoostedHead",
+    "Contributions",
+    "Head",
     "Interval",
+    "Lessons",
     "LogisticHead",
     "ProbabilityHead",
     "clustered_covariance",
     "fit_beta_calibrator",
+    "fit_boosted",
     "fit_logistic",
     "fit_probability_head",
 ]

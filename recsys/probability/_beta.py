@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
-from recsys.probability._newton import newton, objective
+from recsys.probability._newton import Regression
 
 FLOOR = 1e-7
 _CALIBRATOR_RIDGE = 1e-2
@@ -68,7 +68,7 @@ class BetaCalibrator:
             Probabilities in [1e-7, 1 - 1e-7].
 
         """
-        return _to_probability(self._log_odds(logit))
+        return _to_probability(self.log_odds(logit))
 
     def interval(self, logit: NDArray[np.float64]) -> Interval:
         """Say how well the rows of the fit pin the calibrated probability down, and nothing more.
@@ -88,21 +88,26 @@ class BetaCalibrator:
         for row, covariances in zip(inputs, self.covariance, strict=True):
             for column, covariance in zip(inputs, covariances, strict=True):
                 variance += covariance * row * column
-        middle, reach = self._log_odds(logit), _Z * np.sqrt(np.maximum(variance, 0.0))
+        middle, reach = self.log_odds(logit), _Z * np.sqrt(np.maximum(variance, 0.0))
         return Interval(_to_probability(middle - reach), _to_probability(middle + reach))
 
-    def _log_odds(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def log_odds(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrate, and stay in log-odds."""
         ln_p, minus_ln_rest, _ = _inputs(logit)
         return np.asarray(self.a * ln_p + self.b * minus_ln_rest + self.c)
 
 
-def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) -> BetaCalibrator:
+def fit_beta_calibrator(
+    logit: NDArray[np.float64], liked: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> BetaCalibrator:
     """Fit beta calibration on predictions for rows that the head did not see.
 
     Parameters
     ----------
     logit : ndarray, shape (n,)
     liked : ndarray of bool, shape (n,)
+    weights : ndarray, shape (n,), optional
+        How often each row counts. Default: once.
 
     Returns
     -------
@@ -119,20 +124,22 @@ def fit_beta_calibrator(logit: NDArray[np.float64], liked: NDArray[np.bool_]) ->
     Kull, Silva Filho and Flach (2017), Beta calibration, AISTATS.
 
     """
+    weights = np.ones(len(logit)) if weights is None else weights
     inputs = np.column_stack([np.ones(len(logit)), log_expit(logit), -log_expit(-logit)])
     identity = np.array([0.0, 1.0, 1.0])
     penalty = np.array([0.0, _CALIBRATOR_RIDGE, _CALIBRATOR_RIDGE])
 
     def fit(free: list[int]) -> NDArray[np.float64]:
         found = np.zeros(3)
-        found[free] = newton(inputs[:, free], liked, penalty[free], identity[free], identity[free])
+        part = Regression(inputs[:, free], liked, weights, penalty[free], identity[free])
+        found[free] = part.minimise(identity[free])
         return found
 
     best = fit([0, 1, 2])
     if best[1:].min() < 0:
         # Convex: with the plane's best point outside the quadrant, the quadrant's lies on its edge.
         edge = [found for found in map(fit, ([0, 1], [0, 2], [0])) if found[1:].min() >= 0]
-        best = min(edge, key=lambda found: objective(inputs, liked, penalty, identity, found))
+        best = min(edge, key=Regression(inputs, liked, weights, penalty, identity).objective)
     c, a, b = best.tolist()
     return BetaCalibrator(a, b, c)
 
@@ -142,6 +149,7 @@ def clustered_covariance(
     logit: NDArray[np.float64],
     liked: NDArray[np.bool_],
     users: NDArray[np.int32],
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[tuple[float, ...], ...]:
     """Estimate how a calibrator varies when users are drawn again.
 
@@ -153,6 +161,8 @@ def clustered_covariance(
     liked : ndarray of bool, shape (n,)
     users : ndarray of int, shape (n,)
         Any code a user.
+    weights : ndarray, shape (n,), optional
+        How often each row counts. Default: once.
 
     Returns
     -------
@@ -172,10 +182,11 @@ def clustered_covariance(
     found = np.array([calibrator.a, calibrator.b, calibrator.c])
     free = np.flatnonzero([calibrator.a > 0, calibrator.b > 0, True])
     inputs = _inputs(logit)
+    weights = np.ones(len(logit)) if weights is None else weights
     p = expit((found[:, None] * inputs).sum(axis=0))
     codes = np.unique(users, return_inverse=True)[1]
-    gradients = np.column_stack([np.bincount(codes, (p - liked) * inputs[one]) for one in free])
-    hessian = np.array([[np.sum(p * (1 - p) * inputs[i] * inputs[j]) for j in free] for i in free])
+    gradients = np.column_stack([np.bincount(codes, weights * (p - liked) * inputs[one]) for one in free])
+    hessian = np.array([[np.sum(weights * p * (1 - p) * inputs[i] * inputs[j]) for j in free] for i in free])
     hessian += np.diag(np.where(free < 2, _CALIBRATOR_RIDGE, 0.0))
     half = np.linalg.pinv(hessian) @ gradients.T
     covariance = np.zeros((3, 3))

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_expit
 
 from recsys.config import ModelSettings
 from recsys.errors import DataError
 from recsys.matrix import one_blas_thread
-from recsys.probability._beta import BetaCalibrator, clustered_covariance, fit_beta_calibrator
-from recsys.probability._logistic import LogisticHead, fit_logistic
+from recsys.probability._beta import BetaCalibrator, Interval, clustered_covariance, fit_beta_calibrator
+from recsys.probability._boosted import ROUNDS, BoostedHead, fit_boosted
+from recsys.probability._contributions import Contributions
+from recsys.probability._logistic import fit_logistic
+
+
+class Head(Protocol):
+    """What every head can do."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The d features that it reads."""
+        ...
+
+    def logit(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute log-odds, shape (n,), of features, shape (n, d)."""
+        ...
+
+    def contributions(self, features: NDArray[np.float64]) -> Contributions:
+        """Split log-odds into what each feature adds."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,19 +42,22 @@ class ProbabilityHead:
 
     Attributes
     ----------
-    head : LogisticHead
+    head : Head
     calibrator : BetaCalibrator
     base_rate : float
         Like rate of the exposures they were fitted on.
+    negatives_kept : float
+        Share of the unliked exposures that the log kept, in (0, 1].
 
     """
 
-    head: LogisticHead
+    head: Head
     calibrator: BetaCalibrator
     base_rate: float
+    negatives_kept: float = 1.0
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute will_like.
+        """Compute will_like among exposures as logged.
 
         Parameters
         ----------
@@ -48,25 +72,83 @@ class ProbabilityHead:
         """
         return self.calibrator.apply(self.head.logit(features))
 
+    def will_like(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute will_like among all exposures from the head's log-odds.
+
+        Parameters
+        ----------
+        logit : ndarray, shape (n,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+
+        """
+        return self._among_all(self.calibrator.apply(logit))
+
+    def interval(self, logit: NDArray[np.float64]) -> Interval:
+        """Compute the interval of `will_like`."""
+        logged = self.calibrator.interval(logit)
+        return Interval(self._among_all(logged.low), self._among_all(logged.high))
+
+    def _among_all(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo the sampling of unliked exposures: ``p = q / (q + (1 - q) / s)``."""
+        return q / (q + (1 - q) / self.negatives_kept) if self.negatives_kept < 1 else q
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a head learns from.
+
+    Attributes
+    ----------
+    features : ndarray of float64, shape (n, d)
+    liked : ndarray of bool, shape (n,)
+    users : ndarray of int, shape (n,)
+        Any code a user.
+    names : sequence of d str
+    weights : ndarray of float64, shape (n,)
+        How often each row counts: an exposure seen from two cuts is two rows of half.
+
+    """
+
+    features: NDArray[np.float64]
+    liked: NDArray[np.bool_]
+    users: NDArray[np.int32]
+    names: Sequence[str]
+    weights: NDArray[np.float64]
+
+    def where(self, kept: NDArray[np.bool_]) -> Lessons:
+        """Keep some of the rows."""
+        return Lessons(
+            self.features[kept], self.liked[kept], self.users[kept], self.names, self.weights[kept]
+        )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A head fitted on all rows, and what heads fitted on the other users said of each."""
+
+    head: Head
+    calibrator: BetaCalibrator
+    held_out: NDArray[np.float64]
+    loss: float
+
 
 def fit_probability_head(
-    features: NDArray[np.float64],
-    liked: NDArray[np.bool_],
-    users: NDArray[np.int32],
-    names: Sequence[str],
-    settings: ModelSettings,
+    lessons: Lessons, settings: ModelSettings, *, negatives_kept: float = 1.0, threads: int = 0
 ) -> ProbabilityHead:
     """Fit the head on logged exposures with their true zeros, its calibrator on users it did not see.
 
     Parameters
     ----------
-    features : ndarray, shape (n, d)
-    liked : ndarray of bool, shape (n,)
-    users : ndarray of int, shape (n,)
-        Any code a user.
-    names : sequence of d str
+    lessons : Lessons
     settings : ModelSettings
-        `folds`, `l2` and `seed`.
+        `head`, `folds`, `l2` and `seed`.
+    negatives_kept : float, optional
+        Share of the unliked exposures that the log kept.
+    threads : int, optional
+        0 means one a core. The result does not depend on it.
 
     Returns
     -------
@@ -80,25 +162,79 @@ def fit_probability_head(
     Notes
     -----
     Each of `folds` heads is fitted on the other folds' users and predicts its own; the calibrator is
-    fitted on those predictions; the head that serves is then fitted on all rows.
+    fitted on those predictions; the head that serves is then fitted on all rows. ``head = "auto"`` takes
+    the kind whose calibrated held-out predictions have the lower log loss.
 
     """
+    liked = lessons.liked
     if liked.all() or not liked.any():
         raise DataError("a head needs liked and unliked exposures")
+    folds = _user_folds(lessons.users, settings.folds, settings.seed)
+    for fold in np.unique(folds):
+        rest = liked[folds != fold]
+        if rest.all() or not rest.any():
+            raise DataError(f"the likes of too few users to hold out a fold of {settings.folds}")
     with one_blas_thread():
-        folds = _user_folds(users, settings.folds, settings.seed)
-        held_out = np.zeros(len(liked))
-        for fold in np.unique(folds):
-            own = folds == fold
-            if liked[~own].all() or not liked[~own].any():
-                raise DataError(f"the likes of too few users to hold out a fold of {settings.folds}")
-            held_out[own] = fit_logistic(features[~own], liked[~own], names, settings.l2).logit(features[own])
-        calibrator = fit_beta_calibrator(held_out, liked)
-        return ProbabilityHead(
-            fit_logistic(features, liked, names, settings.l2),
-            replace(calibrator, covariance=clustered_covariance(calibrator, held_out, liked, users)),
-            float(liked.mean()),
+        fitted = [_FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head)]
+        best = min(fitted, key=lambda one: one.loss)
+        covariance = clustered_covariance(
+            best.calibrator, best.held_out, liked, lessons.users, lessons.weights
         )
+    base_rate = float(np.average(liked, weights=lessons.weights))
+    return ProbabilityHead(best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept)
+
+
+def _kinds(head: str) -> tuple[Literal["logistic", "gbm"], ...]:
+    kinds: tuple[Literal["logistic", "gbm"], ...] = ("logistic", "gbm")
+    return kinds if head == "auto" else tuple(kind for kind in kinds if kind == head)
+
+
+def _fit_logistic(
+    lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
+) -> _Fitted:
+    def fit(part: Lessons) -> Head:
+        return fit_logistic(part.features, part.liked, part.names, settings.l2, part.weights)
+
+    held_out = np.zeros(len(folds))
+    for fold in np.unique(folds):
+        own = folds == fold
+        held_out[own] = fit(lessons.where(~own)).logit(lessons.features[own])
+    return _calibrate(fit(lessons), held_out, lessons)
+
+
+def _fit_boosted(
+    lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
+) -> _Fitted:
+    seed = settings.seed
+
+    def fit(part: Lessons, rounds: int) -> BoostedHead:
+        return fit_boosted(part.features, part.liked, part.names, rounds, part.weights, seed, threads)
+
+    by_rounds = np.zeros((len(ROUNDS), len(folds)))
+    for fold in np.unique(folds):
+        own = folds == fold
+        by_rounds[:, own] = fit(lessons.where(~own), ROUNDS[-1]).logit_by_rounds(
+            lessons.features[own]
+        )
+    losses = [_log_loss(logit, lessons) for logit in by_rounds]
+    best = int(np.argmin(losses))
+    return _calibrate(fit(lessons, ROUNDS[best]), by_rounds[best], lessons)
+
+
+_FITTERS: dict[str, Callable[[Lessons, NDArray[np.int64], ModelSettings, int], _Fitted]] = {
+    "logistic": _fit_logistic,
+    "gbm": _fit_boosted,
+}
+
+
+def _calibrate(head: Head, held_out: NDArray[np.float64], lessons: Lessons) -> _Fitted:
+    calibrator = fit_beta_calibrator(held_out, lessons.liked, lessons.weights)
+    return _Fitted(head, calibrator, held_out, _log_loss(calibrator.log_odds(held_out), lessons))
+
+
+def _log_loss(logit: NDArray[np.float64], lessons: Lessons) -> float:
+    losses = -log_expit(np.where(lessons.liked, logit, -logit))
+    return float(np.average(losses, weights=lessons.weights))
 
 
 def _user_folds(users: NDArray[np.int32], folds: int, seed: int) -> NDArray[np.int64]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.features import COUNT
-from recsys.probability._newton import newton
+from recsys.features import EVIDENCE
+from recsys.probability._contributions import Contributions
+from recsys.probability._newton import Regression
 
 _LEAST_SPREAD = 0.1
 
@@ -25,21 +26,18 @@ class LogisticHead:
     weights : ndarray of float64, shape (d,)
         Log-odds a unit of the raw feature.
     intercept : float
-    floors : mapping of str to float
-        The smallest count of each kind in the fit. Below it the head does not extrapolate: where no item
-        of the fit was new, a new one is taken for the least shown.
+    lows, highs, means : ndarray of float64, shape (d,)
+        Of each feature in the fit. Beyond its range the head does not extrapolate: where no item of the fit
+        was new, a new one is taken for the least shown.
 
     """
 
     names: tuple[str, ...]
     weights: NDArray[np.float64]
     intercept: float
-    floors: Mapping[str, float] = field(default_factory=dict)
-
-    def lift(self, names: Sequence[str], features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Lift counts among features, shape (n, len(names)), to what the head was fitted on."""
-        floors = np.array([self.floors.get(name, -np.inf) for name in names])
-        return np.asarray(np.maximum(features, floors))
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+    means: NDArray[np.float64]
 
     def logit(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute log-odds.
@@ -54,13 +52,36 @@ class LogisticHead:
 
         """
         # Not `@`: BLAS rounds a row by its place among the others.
-        held = np.ascontiguousarray(self.lift(self.names, features))
-        summed: NDArray[np.float64] = np.einsum("nd,d->n", held, self.weights)
+        summed: NDArray[np.float64] = np.einsum("nd,d->n", self._hold(features), self.weights)
         return summed + self.intercept
+
+    def contributions(self, features: NDArray[np.float64]) -> Contributions:
+        """Split log-odds into what each feature adds to those of the average exposure of the fit.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, d)
+
+        Returns
+        -------
+        Contributions
+
+        """
+        return Contributions(
+            float(self.intercept + self.weights @ self.means),
+            (self._hold(features) - self.means) * self.weights,
+        )
+
+    def _hold(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.ascontiguousarray(np.clip(features, self.lows, self.highs))
 
 
 def fit_logistic(
-    features: NDArray[np.float64], liked: NDArray[np.bool_], names: Sequence[str], l2: float
+    features: NDArray[np.float64],
+    liked: NDArray[np.bool_],
+    names: Sequence[str],
+    l2: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> LogisticHead:
     """Fit a logistic regression.
 
@@ -70,7 +91,9 @@ def fit_logistic(
     liked : ndarray of bool, shape (n,)
     names : sequence of d str
     l2 : float
-        Ridge penalty ``l2 / 2 * |w|^2`` on standardised features; the intercept is free.
+        Ridge penalty on standardised features; the intercept is free.
+    weights : ndarray, shape (n,), optional
+        How often each row counts. Default: once.
 
     Returns
     -------
@@ -78,19 +101,24 @@ def fit_logistic(
 
     Notes
     -----
+    The penalty is ``l2 / 2 * |w - c|^2``. For the features of `recsys.features.EVIDENCE`, which are log-odds and
+    already shrunk, c is their face value, a weight of 1; for all others it is 0. So a head with few likes to learn
+    from adds up the evidence, and one with many weighs it.
+
     A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features
     are log-odds, log-counts and dot products: what hardly varies at one cut may vary at the next, when
     all shrunk rates move with their prior, and must not carry a weight of thousands there.
 
     """
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.maximum(scale, _LEAST_SPREAD)
+    weights = np.ones(len(liked)) if weights is None else weights
+    mean = np.average(features, axis=0, weights=weights)
+    scale = np.maximum(np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights)), _LEAST_SPREAD)
     design = np.column_stack([np.ones(len(liked)), (features - mean) / scale])
-    rate = liked.mean()
-    start = np.append(np.log(rate / (1 - rate)), np.zeros(features.shape[1]))
+    rate = np.average(liked, weights=weights)
+    face_value = np.append(0.0, np.where([name in EVIDENCE for name in names], scale, 0.0))
+    start = np.append(np.log(rate / (1 - rate)), face_value[1:])
     penalty = np.append(0.0, np.full(features.shape[1], l2))
-    found = newton(design, liked, penalty, np.zeros_like(start), start)
-    weights = found[1:] / scale
-    lowest = zip(names, features.min(axis=0), strict=True)
-    floors = {name: float(low) for name, low in lowest if name.endswith(COUNT)}
-    return LogisticHead(tuple(names), weights, float(found[0] - weights @ mean), floors)
+    found = Regression(design, liked, weights, penalty, face_value).minimise(start)
+    raw = found[1:] / scale
+    low, high = features.min(axis=0, initial=np.inf), features.max(axis=0, initial=-np.inf)
+    return LogisticHead(tuple(names), raw, float(found[0] - raw @ mean), low, high, mean)

@@ -1,0 +1,243 @@
+"""What each user, item, creator and category adds to an outcome: empirical-Bayes effects in log-odds.
+
+One after the other, each given those before it: the user; the category, the creator within it, the item within
+both; then what this user makes of the category, and of the creator. Each is shrunk by a beta-binomial whose mean is
+what was expected of its exposures and whose precision is fitted, so that an entity that says nothing adds nothing,
+and one never seen adds exactly zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln, expit, logit
+
+from recsys.matrix import UNSEEN
+from recsys.schema import CATEGORY, CREATOR, ITEM, USER
+
+_LN_PRECISION = (-5.0, 14.0)
+#: From the broad to the narrow.
+LINKS = (CATEGORY, CREATOR)
+
+
+@dataclass(frozen=True)
+class Affinities:
+    """What users make of a creator or category, beyond what both are to everyone.
+
+    Attributes
+    ----------
+    others : int
+        How many creators or categories there are.
+    keys : ndarray of int64, shape (n,)
+        ``user place * others + other place`` of the pairs that met, ascending.
+    values : ndarray of float32, shape (n, d)
+        Log-odds, one column an outcome.
+
+    """
+
+    others: int
+    keys: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def of(self, users: NDArray[np.int32], others: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Look pairs up, shape (m, d): zero where they never met, or either is unseen."""
+        if not len(self.keys):
+            return np.zeros((len(users), self.values.shape[1]), np.float32)
+        asked = users.astype(np.int64) * self.others + others
+        found = np.minimum(np.searchsorted(self.keys, asked), len(self.keys) - 1)
+        met = (users >= 0) & (others >= 0) & (self.keys[found] == asked)
+        return np.where(met[:, None], self.values[found], np.float32(0))
+
+
+@dataclass(frozen=True)
+class Met:
+    """Who met what, an exposure a row.
+
+    Attributes
+    ----------
+    places : mapping of str to ndarray of int32, shape (n,)
+        Users and items; the item's creator and category where the log has them, -1 unknown.
+    sizes : mapping of str to int
+        How many of each there are.
+
+    """
+
+    places: Mapping[str, NDArray[np.int32]]
+    sizes: Mapping[str, int]
+
+    def pairs(self, kind: str) -> NumberedPairs:
+        """Number the pairs of user and `kind` that met."""
+        others = self.places[kind].astype(np.int64)
+        asked = np.where(others == UNSEEN, -1, self.places[USER] * np.int64(self.sizes[kind]) + others)
+        keys, place = np.unique(asked, return_inverse=True)
+        unknown = int(len(keys) > 0 and keys[0] == -1)
+        return NumberedPairs(keys[unknown:], place - unknown)
+
+
+@dataclass(frozen=True)
+class NumberedPairs:
+    """Pairs of users and others.
+
+    Attributes
+    ----------
+    keys : ndarray of int64, shape (m,)
+        ``user place * others + other place``, ascending.
+    places : ndarray of int64, shape (n,)
+        Each row's place among the keys; -1 where the other is unknown.
+
+    """
+
+    keys: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+
+@dataclass
+class Expectation:
+    """What is expected of each exposure, as more and more is taken into account.
+
+    Attributes
+    ----------
+    success : ndarray of float64, shape (n,)
+        0 or 1.
+    log_odds : ndarray of float64, shape (n,)
+        Starts at the overall rate.
+
+    """
+
+    success: NDArray[np.float64]
+    log_odds: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rate = (self.success.sum() + 0.5) / (len(self.success) + 1)
+        self.log_odds = np.full(len(self.success), logit(rate))
+
+    def add(self, codes: NDArray[Any], size: int) -> NDArray[np.float64]:
+        """Estimate the effect of each of `size` entities, shape (size,), and take it into account.
+
+        Parameters
+        ----------
+        codes : ndarray of int, shape (n,)
+            -1 is unknown: it has no effect.
+        size : int
+
+        Returns
+        -------
+        ndarray of float64, shape (size,)
+
+        """
+        known = codes != UNSEEN
+        held = codes[known]
+        expected = np.bincount(held, expit(self.log_odds[known]), minlength=size)
+        successes = np.bincount(held, self.success[known], minlength=size)
+        effects = shrunk_effects(successes, np.bincount(held, minlength=size).astype(float), expected)
+        self.log_odds += np.append(effects, 0.0)[codes]
+        return effects
+
+
+def shrunk_effects(
+    successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Estimate by how many log-odds entities depart from what was expected of them.
+
+    Parameters
+    ----------
+    successes, trials, expected : ndarray, shape (n,)
+        Weighted counts will do. ``0 < expected < trials`` where there are trials.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        ``logit((k + s mu) / (m + s)) - logit(mu)`` with ``mu = e / m`` and s from `fit_precision`; 0 without
+        trials.
+
+    """
+    effects = np.zeros(len(trials))
+    seen = trials > 0
+    k, m = successes[seen], trials[seen]
+    mu = expected[seen] / m
+    s = fit_precision(k, m, mu)
+    effects[seen] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
+    return effects
+
+
+def fit_precision(
+    successes: NDArray[np.float64], trials: NDArray[np.float64], mean: NDArray[np.float64]
+) -> float:
+    """Fit the precision of a beta-binomial whose means are given, by maximum likelihood.
+
+    Parameters
+    ----------
+    successes, trials : ndarray, shape (n,)
+    mean : ndarray, shape (n,)
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        s of Beta(s mu, s (1 - mu)), in trials, between .007 and 1.2 million.
+
+    Notes
+    -----
+    A single trial says nothing of s: its probability is mu whatever s is.
+
+    """
+    telling = trials != 1
+    k, m, mu = successes[telling], trials[telling], mean[telling]
+    if not len(k):
+        return float(np.exp(_LN_PRECISION[1]))
+
+    def negative_log_likelihood(ln_s: float) -> float:
+        a, b = np.exp(ln_s) * mu, np.exp(ln_s) * (1 - mu)
+        return -float(np.sum(betaln(k + a, m - k + b) - betaln(a, b)))
+
+    best = minimize_scalar(negative_log_likelihood, bounds=_LN_PRECISION, method="bounded")
+    return float(np.exp(best.x))
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What each entity adds to one outcome, in log-odds.
+
+    Attributes
+    ----------
+    entities : dict of str to ndarray of float64, shape (n,)
+        By kind. What an item adds is beyond its creator and category.
+    affinities : dict of str to ndarray of float64, shape (n_pairs,)
+        By kind, in the order of `Met.pairs`.
+
+    """
+
+    entities: dict[str, NDArray[np.float64]]
+    affinities: dict[str, NDArray[np.float64]]
+
+
+def estimate_effects(met: Met, pairs: Mapping[str, NumberedPairs], success: NDArray[np.float64]) -> Effects:
+    """Estimate the effects on one outcome.
+
+    Parameters
+    ----------
+    met : Met of n exposures
+    pairs : mapping of str to NumberedPairs
+        `Met.pairs` of each kind that users are attached to, the broad before the narrow.
+    success : ndarray of float64, shape (n,)
+        1 or 0; NaN is unknown.
+
+    Returns
+    -------
+    Effects
+
+    """
+    known = ~np.isnan(success)
+    expectation = Expectation(success[known])
+    entities = {
+        kind: expectation.add(met.places[kind][known], met.sizes[kind]) for kind in (USER, *pairs, ITEM)
+    }
+    affinities = {
+        kind: expectation.add(numbered.places[known], len(numbered.keys)) for kind, numbered in pairs.items()
+    }
+    return Effects(entities, affinities)
