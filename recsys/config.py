@@ -109,7 +109,8 @@ class EventsSettings(_Section):
 
     `signals` and `outcomes` are columns, or SQL with a name (``"a / b AS share"``). `event_types` says
     which types of an event log are a `view`, a `like`, or an outcome; a like belongs to the last view at
-    most `like_within` before it. Exposures younger than `settle` at a cut say nothing yet. The job stops
+    most `like_within` before it. `negatives_kept` is the share of unliked exposures that the log kept, where
+    they were sampled: `will_like` is corrected for it. Exposures younger than `settle` at a cut say nothing yet. The job stops
     when more than the share `max_refused` of the rows is refused.
     """
 
@@ -123,6 +124,7 @@ class EventsSettings(_Section):
     like_within: Duration = timedelta(days=1)
     settle: Duration = timedelta(0)
     max_refused: Annotated[float, Field(ge=0, le=1)] = 0.01
+    negatives_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _event_log_names_its_types(self) -> EventsSettings:
@@ -151,8 +153,11 @@ class ModelSettings(_Section):
     """How factors, rates, head and calibrator are fitted.
 
     `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence
-    ``1 + alpha * r``. `l2` is the ridge penalty of the head on standardised features. A signal with
-    fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
+    ``1 + alpha * r``. `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users
+    of the calibrate window better. `l2` is the ridge penalty of the logistic head on standardised features. It
+    learns from `cuts` cuts, spread over the calibrate window. `half_life` is how many exposures of a user it takes
+    until one counts half in what the user did lately. Every factorisation proposes its best `candidates` items a
+    user, and so does the crowd; the likeliest of them are recommended. A signal with fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
     on predictions for `folds` folds of users, each left out in turn.
     """
 
@@ -162,10 +167,11 @@ class ModelSettings(_Section):
     iterations: Annotated[int, Field(ge=1)] = 15
     alpha: Annotated[float, Field(gt=0)] = 10.0
     regularization: Annotated[float, Field(gt=0)] = 0.05
-    l2: Annotated[float, Field(gt=0)] = 10.0
+    l2: Annotated[float, Field(gt=0)] = 300.0
     folds: Annotated[int, Field(ge=2)] = 5
     half_life: Annotated[float, Field(gt=0)] = 30.0
     cuts: Annotated[int, Field(ge=1)] = 3
+    candidates: Annotated[int, Field(ge=1)] = 100
     min_signal_rows: Annotated[int, Field(ge=1)] = 100
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
@@ -187,10 +193,14 @@ class GatesSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """Where results go, and how many of them: `top_n` items a user, `keep` model versions."""
+    """Where results go, and how many of them: `top_n` items a user, `keep` model versions.
+
+    At most `max_per_creator` items of a user's list are of one creator.
+    """
 
     path: str = "out"
     top_n: Annotated[int, Field(ge=1)] = 100
+    max_per_creator: Annotated[int, Field(ge=1)] | None = None
     exclude: Literal["seen", "liked", "none"] = "seen"
     keep: Annotated[int, Field(ge=1)] = 7
 

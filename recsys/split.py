@@ -103,6 +103,35 @@ def slide_to_end(windows: Windows, gap: timedelta) -> Window:
     return Window(start - gap, start, end)
 
 
+def roll_cuts(window: Window, cuts: int) -> tuple[Window, ...]:
+    """Spread cuts over a window, each explaining the exposures from there to its end.
+
+    Parameters
+    ----------
+    window : Window
+    cuts : int
+        At least 1.
+
+    Returns
+    -------
+    tuple of Window
+        The first is `window`. A head that learns from all of them meets features as stale as they are served,
+        and less.
+
+    Examples
+    --------
+    >>> start = datetime(2024, 1, 1, tzinfo=UTC)
+    >>> week = Window(start, start, start + timedelta(days=6))
+    >>> [one.start.day for one in roll_cuts(week, 3)]
+    [1, 3, 5]
+
+    """
+    step = (window.end - window.start) / cuts
+    lag = window.start - window.cut
+    starts = [window.start + k * step for k in range(cuts)]
+    return tuple(Window(start - lag, start, window.end) for start in starts)
+
+
 def _in_order(earlier: str, at: datetime, later: str, before: datetime) -> None:
     if at >= before:
         raise ConfigError(f"{earlier} must lie before {later}, got {at.isoformat()} and {before.isoformat()}")

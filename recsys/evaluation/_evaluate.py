@@ -15,7 +15,7 @@ from recsys.config import EvaluationSettings, Settings
 from recsys.errors import DataError
 from recsys.evaluation._score import Calibration, score_calibration, score_ranking
 from recsys.events import EventLog, read
-from recsys.features import Snapshots
+from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots
 from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
@@ -23,14 +23,15 @@ from recsys.model import WillLikeModel, fit_model
 from recsys.schema import ITEM, LIKED, TIME, USER, Frame, Losses, validated
 from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels, split_by_time
 
-_USER_RATE, _ITEM_RATE = f"{USER}:rate:{LIKED}", f"{ITEM}:rate:{LIKED}"
+_USER_RATE, _ITEM_RATE = f"{USER}:{RATE}{LIKED}", f"{ITEM}:{RATE}{LIKED}"
 #: The same procedure with fewer features: each baseline has its head, its calibrator and its cuts.
 BASELINES: dict[str, Callable[[str], bool]] = {
     "base_rate": lambda name: False,
     "item_rate": lambda name: name == _ITEM_RATE,
     "user_item_rate": lambda name: name in (_USER_RATE, _ITEM_RATE),
-    "all_rates": lambda name: not name.startswith("dot:"),
-    "like_als": lambda name: name == f"dot:{LIKED}",
+    "all_rates": lambda name: f":{RATE}" in name or name.endswith(f":{COUNT}"),
+    "no_factors": lambda name: not name.startswith(DOT) and name != TASTE,
+    "like_als": lambda name: name == f"{DOT}{LIKED}",
 }
 
 

@@ -141,7 +141,7 @@ def score_ranking(
 
 
 def _orders_items(model: WillLikeModel) -> bool:
-    return model.head is None or bool(np.any(model.head.head.weights))
+    return model.head is None or bool(model.head.head.names)
 
 
 def _mean_over_users(values: NDArray[np.float64], settings: EvaluationSettings, seed: int) -> Estimate:

@@ -90,6 +90,8 @@ class EventLog:
         How long a like may take: at any cut, younger exposures say nothing yet.
     unsettled : polars.DataFrame or None
         Exposures too young at as_of; columns of `exposures`.
+    negatives_kept : float
+        Share of the unliked exposures that the log kept.
 
     """
 
@@ -103,6 +105,7 @@ class EventLog:
     files: tuple[str, ...] = ()
     settle: timedelta = timedelta(0)
     unsettled: pl.DataFrame | None = None
+    negatives_kept: float = 1.0
 
     @property
     def shown(self) -> pl.DataFrame:
@@ -205,6 +208,7 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         files=tuple(str(file) for file in source.files),
         settle=settings.settle,
         unsettled=exposures.filter(~is_settled).drop(ROW),
+        negatives_kept=settings.negatives_kept,
     )
 
 

@@ -17,17 +17,24 @@ told relative to their mean at the cut, and dot products in units of their typic
 
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
-from recsys.features._snapshot import COUNT, EVIDENCE, EntityTable, Pairs, Snapshot
+from recsys.features._snapshot import COUNT, DOT, EVIDENCE, RATE, TASTE, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, take_snapshot, usable_signals
 
 __all__ = [
     "COUNT",
+    "DOT",
+    "EVIDENCE",
     "LINKS",
+    "RATE",
+    "TASTE",
+    "Affinities",
     "EntityTable",
     "Pairs",
     "Snapshot",
     "Snapshots",
     "fit_beta_binomial",
+    "fit_precision",
+    "shrunk_effects",
     "shrunk_log_odds",
     "take_snapshot",
     "usable_signals",

@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from recsys.errors import InputError
 from recsys.factors import Factors
-from recsys.features import LINKS, EntityTable, Snapshot
+from recsys.features import LINKS, Affinities, EntityTable, Snapshot
 from recsys.matrix import UNSEEN, IdIndex
-from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
+from recsys.probability import BetaCalibrator, BoostedHead, Head, LogisticHead, ProbabilityHead
 from recsys.schema import ITEM, USER
 
 FACTORS, USERS, ITEMS, RATES = "factors.safetensors", "users.parquet", "items.parquet", "rates.parquet"
 #: Raised whenever older files could not be read as they were meant.
-FORMAT = 2
-HEAD, CALIBRATOR = "head.json", "calibrator.json"
+FORMAT = 3
+HEAD, CALIBRATOR, TREES = "head.json", "calibrator.json", "trees.txt"
+_MET, _TASTES, _EFFECT = "affinity", "taste:lately", "effect:"
+_LOGISTIC = ("weights", "lows", "highs", "means")
 
 
 def to_files(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, bytes]:
@@ -41,13 +44,15 @@ def to_files(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, byte
         Equal models give equal bytes.
 
     """
+    trees = {TREES: head.head.text.encode()} if head and isinstance(head.head, BoostedHead) else {}
     return {
         FACTORS: _factors_bytes(snapshot),
-        USERS: _parquet(_table(snapshot.entities[USER], USER)),
+        USERS: _parquet(_table(snapshot, USER)),
         ITEMS: _parquet(_items_table(snapshot)),
         RATES: _parquet(_rates_table(snapshot)),
         HEAD: _json(_head_values(snapshot, head)),
         CALIBRATOR: _json(_calibrator_values(head)),
+        **trees,
     }
 
 
@@ -77,37 +82,64 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Snapshot, ProbabilityHead | 
         )
     users, items, rates = (pl.read_parquet(io.BytesIO(files[name])) for name in (USERS, ITEMS, RATES))
     arrays = load(files[FACTORS])
-    names = tuple(head["entity_features"])
-    kinds = head["entities"]
-    entities = {kind: _read_table(kind, {USER: users, ITEM: items}.get(kind), rates, names) for kind in kinds}
+    own, outcomes = {USER: users, ITEM: items}, tuple(head["outcomes"])
+    entities = {
+        kind: _read_table(kind, own.get(kind), rates, tuple(names), outcomes)
+        for kind, names in head["entities"].items()
+    }
     links = {
         kind: np.append(entities[kind].index.codes(items[kind]), np.int32(UNSEEN))
         for kind in LINKS
-        if kind in kinds
+        if kind in entities
     }
-    factors = {name: Factors(arrays[f"{name}/users"], arrays[f"{name}/items"]) for name in head["signals"]}
     snapshot = Snapshot(
-        datetime.fromisoformat(head["cut"]), factors, entities, links, tuple(head["skipped_signals"])
+        datetime.fromisoformat(head["cut"]),
+        {name: _read_factors(arrays, name) for name in head["signals"]},
+        entities,
+        links,
+        {
+            kind: Affinities(
+                len(entities[kind].index), arrays[f"{_MET}/{kind}/keys"], arrays[f"{_MET}/{kind}/values"]
+            )
+            for kind in links
+        },
+        _read_factors(arrays, _TASTES),
+        tuple(head["skipped_signals"]),
     )
-    return snapshot, _read_head(head, calibrator)
+    return snapshot, _read_head(head, calibrator, files.get(TREES, b""))
+
+
+def _read_factors(arrays: dict[str, Any], name: str) -> Factors:
+    return Factors(arrays[f"{name}/users"], arrays[f"{name}/items"])
 
 
 def _factors_bytes(snapshot: Snapshot) -> bytes:
     arrays = {}
-    for name, factors in snapshot.factors.items():
+    for name, factors in {**snapshot.factors, _TASTES: snapshot.tastes}.items():
         arrays[f"{name}/users"] = np.ascontiguousarray(factors.user_factors)
         arrays[f"{name}/items"] = np.ascontiguousarray(factors.item_factors)
+    for kind, met in snapshot.affinities.items():
+        arrays[f"{_MET}/{kind}/keys"] = np.ascontiguousarray(met.keys)
+        arrays[f"{_MET}/{kind}/values"] = np.ascontiguousarray(met.values)
     return save(arrays)
 
 
-def _table(table: EntityTable, kind: str) -> pl.DataFrame:
-    known = table.values[:-1]
-    features = {name: known[:, column] for column, name in enumerate(table.names)}
-    return pl.DataFrame({kind: table.index.ids, **features})
+def _table(snapshot: Snapshot, kind: str) -> pl.DataFrame:
+    return pl.DataFrame({kind: snapshot.entities[kind].index.ids, **_columns(snapshot, kind, slice(0, -1))})
+
+
+def _columns(snapshot: Snapshot, kind: str, rows: slice) -> dict[str, NDArray[np.float64]]:
+    table = snapshot.entities[kind]
+    features = {name: table.values[rows, column] for column, name in enumerate(table.names)}
+    effects = {
+        f"{_EFFECT}{outcome}": table.effects[rows, column]
+        for column, outcome in enumerate(snapshot.outcomes)
+    }
+    return features | effects
 
 
 def _items_table(snapshot: Snapshot) -> pl.DataFrame:
-    frame = _table(snapshot.entities[ITEM], ITEM)
+    frame = _table(snapshot, ITEM)
     for kind, links in snapshot.links.items():
         told = pl.Series(kind, np.where(links[:-1] == UNSEEN, 0, links[:-1]))
         ids = snapshot.entities[kind].index.ids.gather(told) if len(snapshot.entities[kind].index) else None
@@ -118,39 +150,50 @@ def _items_table(snapshot: Snapshot) -> pl.DataFrame:
 
 def _rates_table(snapshot: Snapshot) -> pl.DataFrame:
     parts = []
-    for kind, table in snapshot.entities.items():
-        unseen = {name: [table.values[-1, column]] for column, name in enumerate(table.names)}
+    for kind in snapshot.entities:
+        unseen = _columns(snapshot, kind, slice(-1, None))
         parts.append(pl.DataFrame({"kind": [kind], "unseen": [True], **unseen}))
         if kind in LINKS:
-            known = _table(table, kind)
+            known = _table(snapshot, kind)
             parts.append(known.with_columns(pl.lit(kind).alias("kind"), pl.lit(False).alias("unseen")))
     return pl.concat(parts, how="diagonal")
 
 
 def _read_table(
-    kind: str, own: pl.DataFrame | None, rates: pl.DataFrame, names: tuple[str, ...]
+    kind: str,
+    own: pl.DataFrame | None,
+    rates: pl.DataFrame,
+    names: tuple[str, ...],
+    outcomes: tuple[str, ...],
 ) -> EntityTable:
     mine = rates.filter(pl.col("kind") == kind)
     known = mine.filter(~pl.col("unseen")) if own is None else own
-    values = np.vstack([frame.select(names).to_numpy() for frame in (known, mine.filter(pl.col("unseen")))])
-    return EntityTable(IdIndex(known[kind]), names, values)
+    rows = (known, mine.filter(pl.col("unseen")))
+    effects = [f"{_EFFECT}{outcome}" for outcome in outcomes]
+    values, added = (
+        np.vstack([frame.select(columns).to_numpy() for frame in rows]) for columns in (names, effects)
+    )
+    return EntityTable(IdIndex(known[kind]), names, values, added)
 
 
 def _head_values(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, Any]:
     values: dict[str, Any] = {
         "format": FORMAT,
         "cut": snapshot.cut.isoformat(),
-        "entities": list(snapshot.entities),
-        "entity_features": list(snapshot.entities[USER].names),
+        "entities": {kind: list(table.names) for kind, table in snapshot.entities.items()},
+        "outcomes": list(snapshot.outcomes),
         "signals": list(snapshot.factors),
         "skipped_signals": list(snapshot.skipped),
-        "kind": "none" if head is None else "logistic",
+        "kind": "none",
     }
-    if head is not None:
-        weights = dict(zip(head.head.names, head.head.weights.tolist(), strict=True))
-        values |= {"weights": weights, "intercept": head.head.intercept, "base_rate": head.base_rate}
-        values["floors"] = dict(head.head.floors)
-    return values
+    if head is None:
+        return values
+    values |= {"base_rate": head.base_rate, "negatives_kept": head.negatives_kept}
+    values |= {"features": list(head.head.names)}
+    if isinstance(head.head, LogisticHead):
+        arrays = {name: getattr(head.head, name).tolist() for name in _LOGISTIC}
+        return {**values, "kind": "logistic", "intercept": head.head.intercept, **arrays}
+    return {**values, "kind": "gbm"}
 
 
 def _calibrator_values(head: ProbabilityHead | None) -> dict[str, Any]:
@@ -159,16 +202,25 @@ def _calibrator_values(head: ProbabilityHead | None) -> dict[str, Any]:
     return {"kind": "beta", **asdict(head.calibrator)}
 
 
-def _read_head(head: dict[str, Any], calibrator: dict[str, Any]) -> ProbabilityHead | None:
+def _read_head(
+    head: dict[str, Any], calibrator: dict[str, Any], trees: bytes
+) -> ProbabilityHead | None:
     if head["kind"] == "none":
         return None
-    weights = np.array(list(head["weights"].values()))
+    names = tuple(head["features"])
+    fitted: Head
+    if head["kind"] == "gbm":
+        fitted = BoostedHead(names, trees.decode())
+    else:
+        weights, *rest = (np.array(head[name]) for name in _LOGISTIC)
+        fitted = LogisticHead(names, weights, head["intercept"], *rest)
     return ProbabilityHead(
-        LogisticHead(tuple(head["weights"]), weights, head["intercept"], head["floors"]),
+        fitted,
         BetaCalibrator(
             calibrator["a"], calibrator["b"], calibrator["c"], tuple(map(tuple, calibrator["covariance"]))
         ),
         head["base_rate"],
+        head["negatives_kept"],
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,15 +19,18 @@ from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
 from recsys.matrix import UNSEEN, IdIndex, UserItems, distinct_codes, interactions
 from recsys.model._artefact import from_files, to_files
-from recsys.model._rank import logit_factors, score_factors, score_order
-from recsys.probability import ProbabilityHead, fit_probability_head
-from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, same_id_kind, to_polars
-from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
+from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
+from recsys.model._rank import score_factors, score_order
+from recsys.probability import ProbabilityHead
+from recsys.schema import CREATOR, ITEM, LIKED, USER, Frame, in_kind, require_columns, same_id_kind, to_polars
+from recsys.split import slide_to_end, split_by_time
 
-_CHUNK = 262_144
-_USER_CHUNK = 65_536
-# Ranked in float32, scored in float64: a few more than asked, so that rounding loses no item.
+_CHUNK = 131_072
+_USER_CHUNK = 8_192
+# Ranked by log-odds, published in float32: a few more than asked, so that rounding loses no item.
 _SLACK = 8
+#: Items a user that each factorisation, and the crowd, propose.
+CANDIDATES = 100
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ class WillLikeModel:
         """
         log = exposures if isinstance(exposures, EventLog) else read_events(exposures, as_of=as_of)
         settings, windows = settings or ModelSettings(), windows or WindowsSettings()
+        from recsys.model._fit import fit_model
+
         laid = split_by_time(windows, as_of or log.as_of)
         window = slide_to_end(laid, windows.gap)
         return fit_model(Snapshots(log, settings, threads), window, window.end)
@@ -136,8 +143,10 @@ class WillLikeModel:
         *,
         items: Frame | None = None,
         exclude: Frame | None = None,
+        candidates: int = CANDIDATES,
+        max_per_creator: int | None = None,
     ) -> Any:
-        """Rank every user's n likeliest items.
+        """Rank every user's n likeliest items among the candidates.
 
         Parameters
         ----------
@@ -149,6 +158,11 @@ class WillLikeModel:
             seen before as_of.
         exclude : polars or pandas frame, optional
             Pairs `user_id`, `item_id` not to recommend. Default: what the log that was fitted showed.
+        candidates : int, optional
+            Items a user that each factorisation the head reads proposes, and that would be proposed to someone
+            unknown; at least n. With as many as there are items, the ranking is that of the whole catalogue.
+        max_per_creator : int, optional
+            Items of one creator in a user's list. Default: any number.
 
         Returns
         -------
@@ -163,8 +177,9 @@ class WillLikeModel:
             When a model loaded from files is not told what to exclude.
 
         """
-        if n < 1:
-            raise UsageError(f"n must be at least 1, got {n}")
+        for name, number in {"n": n, "candidates": candidates, "max_per_creator": max_per_creator}.items():
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, got {number}")
         not_again = self.shown if exclude is None else to_polars(exclude)
         if not_again is None:
             raise UsageError("a model loaded from files has no log: say which pairs to exclude (exclude=...)")
@@ -174,12 +189,12 @@ class WillLikeModel:
         left_out = _exclusion(users, catalogue[ITEM], not_again)
         places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
         eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
+        wanted = _Wanted(catalogue, eligible, n, max(n, candidates), max_per_creator)
         parts = [
-            self._rank(users.ids[start : start + _USER_CHUNK], catalogue, eligible, n, left_out, start)
+            self._rank(users.ids[start : start + _USER_CHUNK], wanted, left_out[start : start + _USER_CHUNK])
             for start in range(0, max(1, len(users)), _USER_CHUNK)
         ]
-        ranked = pl.concat(parts)
-        return in_kind(ranked, user_ids, items)
+        return in_kind(pl.concat(parts), user_ids, items)
 
     def to_files(self) -> dict[str, bytes]:
         """Write the model as named bytes: equal models, equal bytes."""
@@ -197,7 +212,7 @@ class WillLikeModel:
         return self.snapshot.pair_features(pairs)[:, columns]
 
     def probabilities(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Compute will_like of pairs as float64, shape (n,)."""
+        """Compute will_like of pairs among exposures as logged, float64, shape (n,)."""
         return self._known_head().calibrator.apply(self._order(pairs))
 
     @property
@@ -214,11 +229,11 @@ class WillLikeModel:
         """What ranks pairs: the head's log-odds, or the like score."""
         if self.head is None:
             return score_order(self.snapshot, LIKED, pairs)
-        size = len(pairs.places[USER])
+        head, size = self.head.head, len(pairs.places[USER])
         chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
-        return np.concatenate(
-            [np.empty(0), *(self.head.head.logit(self.features(chunk)) for chunk in chunks)]
-        )
+        with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
+            scored = list(pool.map(lambda chunk: head.logit(self.features(chunk)), chunks))
+        return np.concatenate([np.empty(0), *scored])
 
     def _score(self, pairs: Pairs, order: NDArray[np.float64]) -> list[pl.Series]:
         factors = self.snapshot.factors[LIKED]
@@ -231,9 +246,8 @@ class WillLikeModel:
         names = ("will_like", "will_like_low", "will_like_high")
         if self.head is None:
             return [pl.Series(name, [None], pl.Float32).new_from_index(0, len(order)) for name in names]
-        calibrator = self.head.calibrator
-        interval = calibrator.interval(order)
-        columns = (calibrator.apply(order), interval.low, interval.high)
+        interval = self.head.interval(order)
+        columns = (self.head.will_like(order), interval.low, interval.high)
         return [pl.Series(name, _to_float32(values)) for name, values in zip(names, columns, strict=True)]
 
     def _user_index(self, user_ids: Any) -> IdIndex:
@@ -252,35 +266,75 @@ class WillLikeModel:
         ids = _as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
         return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
 
-    def _rank(
-        self,
-        user_ids: pl.Series,
-        catalogue: pl.DataFrame,
-        eligible: Pairs,
-        n: int,
-        left_out: UserItems,
-        start: int,
-    ) -> pl.DataFrame:
+    def _rank(self, user_ids: pl.Series, wanted: _Wanted, left_out: UserItems) -> pl.DataFrame:
         users = self.snapshot.entities[USER].index.codes(user_ids)
-        if self.head is not None:
-            factors = logit_factors(self.snapshot, self.head.head, users, eligible)
+        asked = Asked(users, wanted.eligible, left_out)
+        if self.head is None:
+            # By score, each factorisation is its own best proposer.
+            factors = score_factors(self.snapshot, LIKED, users, wanted.eligible)
+            best = factors.top_n(wanted.proposed, left_out, self.threads)
+            chosen = Candidates(best.users.astype(np.int64), best.items.astype(np.int64))
         else:
-            factors = score_factors(self.snapshot, LIKED, users, eligible)
-        best = factors.top_n(n + _SLACK, left_out[start : start + len(users)], self.threads)
-        items = {kind: places[best.items] for kind, places in eligible.places.items()}
-        pairs = Pairs({USER: users[best.users], **items})
+            signals = readable_signals(self.head.head.names)
+            chosen = propose_candidates(
+                self.snapshot, asked, self._crowd(wanted.eligible), signals, wanted.proposed, self.threads
+            )
+        pairs = _pairs(asked, chosen)
         order = self._order(pairs)
+        best_first = _best_places(chosen, pairs, order, wanted)
+        order, chosen = order[best_first], chosen.where(best_first)
         return _take_best(
-            pl.DataFrame(self._score(pairs, order)).select(
-                user_ids.gather(best.users).alias(USER),
-                catalogue[ITEM].gather(best.items).alias(ITEM),
+            pl.DataFrame(self._score(_pairs(asked, chosen), order)).select(
+                user_ids.gather(chosen.users).alias(USER),
+                wanted.catalogue[ITEM].gather(chosen.items).alias(ITEM),
                 pl.all(),
                 pl.Series("order", order),
-                pl.Series("user_place", best.users),
-                pl.Series("item_place", best.items),
+                pl.Series("user_place", chosen.users),
+                pl.Series("item_place", chosen.items),
             ),
-            n,
+            wanted.n,
         )
+
+    def _crowd(self, items: Pairs) -> NDArray[np.float64]:
+        """What ranks items for someone unknown."""
+        nobody = np.full(len(items.places[ITEM]), UNSEEN, np.int32)
+        return self._order(Pairs({USER: nobody, **items.places}))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of a ranking: n items a user out of a catalogue, of as many proposed by each proposer."""
+
+    catalogue: pl.DataFrame
+    eligible: Pairs
+    n: int
+    proposed: int
+    max_per_creator: int | None
+
+
+def _pairs(asked: Asked, chosen: Candidates) -> Pairs:
+    items = {kind: places[chosen.items] for kind, places in asked.items.places.items()}
+    return Pairs({USER: asked.users[chosen.users], **items})
+
+
+def _best_places(
+    chosen: Candidates, pairs: Pairs, order: NDArray[np.float64], wanted: _Wanted
+) -> NDArray[np.int64]:
+    """Find each user's best candidates, a few more than asked; within what one creator may have."""
+    best_first = np.lexsort((chosen.items, -order, chosen.users))
+    if wanted.max_per_creator is not None and CREATOR in pairs.places:
+        creators = pairs.places[CREATOR][best_first]
+        standing = _count_before(chosen.users[best_first], creators)
+        best_first = best_first[(creators == UNSEEN) | (standing < wanted.max_per_creator)]
+    users = chosen.users[best_first]
+    return best_first[_count_before(users, np.zeros_like(users)) < wanted.n + _SLACK]
+
+
+def _count_before(users: NDArray[np.int64], groups: NDArray[Any]) -> NDArray[np.int64]:
+    """Count the earlier rows of the same user and group."""
+    rows = pl.DataFrame({"user": users, "group": groups})
+    counted = rows.select(pl.int_range(pl.len()).over("user", "group").alias("before"))
+    return counted["before"].to_numpy()
 
 
 def _take_best(scored: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -332,48 +386,3 @@ def pairs_of(exposures: pl.DataFrame, kind: str) -> pl.DataFrame:
     """
     kept = {"seen": pl.lit(True), "liked": pl.col(LIKED), "none": pl.lit(False)}[kind]
     return exposures.filter(kept).select(USER, ITEM)
-
-
-def fit_model(
-    snapshots: Snapshots,
-    window: Window,
-    refresh_to: datetime,
-    use: Callable[[str], bool] = lambda name: True,
-) -> WillLikeModel:
-    """Fit a head on a window, then refresh what it reads: ``fit(c, e)``.
-
-    Parameters
-    ----------
-    snapshots : Snapshots
-    window : Window
-        The head learns from its exposures, with features from before `window.cut`.
-    refresh_to : datetime.datetime
-        Cut of the factors and rates that serve.
-    use : callable of str to bool, optional
-        Which features the head may read; a baseline is the same procedure with fewer.
-
-    Returns
-    -------
-    WillLikeModel
-
-    Raises
-    ------
-    DataError
-        When the window lacks likes or unliked exposures.
-
-    """
-    log = snapshots.log
-    shown = known_before(log.shown, refresh_to).select(USER, ITEM, LIKED)
-    if log.positives_only:
-        return WillLikeModel(snapshots.at(refresh_to), None, shown, snapshots.threads)
-    rows = exposures_in(log.exposures, window, log.settle)
-    require_both_labels(rows, window, "calibrate")
-    before = snapshots.at(window.cut)
-    names = [name for name in before.names if use(name)]
-    columns = [before.names.index(name) for name in names]
-    features = before.pair_features(before.place(rows))[:, columns]
-    head = fit_probability_head(
-        features, rows[LIKED].to_numpy(), distinct_codes(rows[USER]), names, snapshots.settings
-    )
-    after = snapshots.at(refresh_to, tuple(name for name in log.signals if name in before.factors))
-    return WillLikeModel(after, head, shown, snapshots.threads)

@@ -1,10 +1,4 @@
-"""Exact top-n by will_like.
-
-A logistic head over dot products is itself a factorisation: the log-odds of (u, i) are the inner product
-of u's weighted factors and 1 with i's factors and what the head makes of i, plus what it makes of u, which
-is the same for all of u's items. The calibrator keeps the order. So the best items of every user by
-probability need no candidates.
-"""
+"""Ranking by score, for a log that has no probabilities."""
 
 from __future__ import annotations
 
@@ -15,41 +9,7 @@ from numpy.typing import NDArray
 
 from recsys.factors import Factors
 from recsys.features import COUNT, Pairs, Snapshot
-from recsys.probability import LogisticHead
 from recsys.schema import ITEM, USER
-
-
-def logit_factors(snapshot: Snapshot, head: LogisticHead, users: NDArray[np.int32], items: Pairs) -> Factors:
-    """Write the head's log-odds, but for what they owe to the user alone, as a factorisation.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-    head : LogisticHead
-    users : ndarray of int32, shape (n,)
-        Places; -1 is unseen.
-    items : Pairs of length m
-        Places of the items, their creators and categories.
-
-    Returns
-    -------
-    Factors
-        ``user_factors[a] . item_factors[b]`` ranks the b-th items of the a-th user as the log-odds do.
-
-    """
-    weights = dict(zip(head.names, head.weights, strict=True))
-    dots = [
-        (factors, weights[f"dot:{name}"] / factors.typical_score)
-        for name, factors in snapshot.factors.items()
-        if f"dot:{name}" in weights
-    ]
-    theirs = sum(
-        (_told(snapshot, head, kind, places) for kind, places in items.places.items()),
-        np.zeros(len(items.places[ITEM])),
-    )
-    left = [_rows(factors.user_factors, users) * np.float32(weight) for factors, weight in dots]
-    right = [_rows(factors.item_factors, items.places[ITEM]) for factors, _ in dots]
-    return Factors(_columns(*left, np.ones(len(users))), _columns(*right, theirs))
 
 
 def score_factors(snapshot: Snapshot, signal: str, users: NDArray[np.int32], items: Pairs) -> Factors:
@@ -99,16 +59,6 @@ def score_order(snapshot: Snapshot, signal: str, pairs: Pairs) -> NDArray[np.flo
 def _popularity(snapshot: Snapshot, items: NDArray[np.int32]) -> NDArray[np.float64]:
     table = snapshot.entities[ITEM]
     return np.asarray(table.values[items, table.names.index(COUNT)])
-
-
-def _told(
-    snapshot: Snapshot, head: LogisticHead, kind: str, places: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    table = snapshot.entities[kind]
-    names = [f"{kind}:{name}" for name in table.names]
-    weights = dict(zip(head.names, head.weights, strict=True))
-    weight = np.array([weights.get(name, 0.0) for name in names])
-    return np.asarray((head.lift(names, table.values) * weight).sum(axis=1)[places])
 
 
 def _rows(factors: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.float32]:

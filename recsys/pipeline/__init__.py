@@ -289,5 +289,12 @@ def _rank(
 ) -> pl.DataFrame:
     output = job.settings.output
     exclude = pairs_of(log.shown, output.exclude)
-    ranked: pl.DataFrame = model.recommend(users, output.top_n, items=items, exclude=exclude)
+    ranked: pl.DataFrame = model.recommend(
+        users,
+        output.top_n,
+        items=items,
+        exclude=exclude,
+        candidates=job.settings.model.candidates,
+        max_per_creator=output.max_per_creator,
+    )
     return ranked

@@ -1,0 +1,119 @@
+"""Which items are worth scoring for whom: every factorisation proposes its best, and so does the crowd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.factors import Factors
+from recsys.features import DOT, Pairs, Snapshot
+from recsys.matrix import UserItems
+from recsys.schema import ITEM
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs to score, each once, by user and then by item.
+
+    Attributes
+    ----------
+    users, items : ndarray of int64, shape (n,)
+        Places among the users and items that were asked.
+
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+
+    def where(self, places: NDArray[np.int64]) -> Candidates:
+        """Take some of the pairs, in the order given."""
+        return Candidates(self.users[places], self.items[places])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """For whom, and out of what.
+
+    Attributes
+    ----------
+    users : ndarray of int32, shape (n_users,)
+        Places in the snapshot; -1 is unseen.
+    items : Pairs of length n_items
+        Places of the eligible items, their creators and categories.
+    exclude : csr_matrix, shape (n_users, n_items)
+        Pairs with an entry are not proposed.
+
+    """
+
+    users: NDArray[np.int32]
+    items: Pairs
+    exclude: UserItems
+
+
+def propose_candidates(
+    snapshot: Snapshot,
+    asked: Asked,
+    by_crowd: NDArray[np.float64],
+    signals: tuple[str, ...],
+    n: int,
+    threads: int = 0,
+) -> Candidates:
+    """Collect every proposer's n best items of each user.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    asked : Asked
+    by_crowd : ndarray of float64, shape (n_items,)
+        What the head makes of each item for someone it knows nothing about.
+    signals : tuple of str
+        Factorisations that may propose: to the users, and of the items, that they know.
+    n : int
+        Items a user and proposer.
+    threads : int
+        0 means one a core. The result does not depend on it.
+
+    Returns
+    -------
+    Candidates
+        At least n eligible items a user, where there are as many.
+
+    """
+    n_items = len(by_crowd)
+    proposed = [_propose_by_crowd(asked, by_crowd, n, threads)]
+    for signal in signals:
+        proposed += _propose_by_factors(snapshot.factors[signal], asked, n, threads)
+    keys = np.unique(np.concatenate(proposed))
+    return Candidates(*np.divmod(keys, max(n_items, 1)))
+
+
+def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the factorisations among the features of a head."""
+    return tuple(name.removeprefix(DOT) for name in names if name.startswith(DOT))
+
+
+def _propose_by_crowd(
+    asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int
+) -> NDArray[np.int64]:
+    # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close.
+    order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
+    standing = np.empty((len(by_crowd), 1), np.float32)
+    standing[order, 0] = -np.arange(len(by_crowd), dtype=np.float32)
+    best = Factors(np.ones((len(asked.users), 1), np.float32), standing).top_n(n, asked.exclude, threads)
+    return best.users.astype(np.int64) * len(by_crowd) + best.items
+
+
+def _propose_by_factors(
+    factors: Factors, asked: Asked, n: int, threads: int
+) -> Iterator[NDArray[np.int64]]:
+    items = asked.items.places[ITEM]
+    known_items = np.flatnonzero(np.append(factors.item_factors.any(axis=1), False)[items])
+    known_users = np.flatnonzero(np.append(factors.user_factors.any(axis=1), False)[asked.users])
+    if not len(known_items) or not len(known_users):
+        return
+    part = Factors(factors.user_factors[asked.users[known_users]], factors.item_factors[items[known_items]])
+    best = part.top_n(n, asked.exclude[known_users][:, known_items], threads)
+    yield known_users[best.users] * np.int64(len(items)) + known_items[best.items]
