@@ -154,7 +154,7 @@ class ModelSettings(_Section):
 
     `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence
     ``1 + alpha * r``. `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users
-    of the calibrate window better. `l2` is the ridge penalty of the logistic head on standardised features. It
+    of the calibrate window better. A head
     learns from `cuts` cuts, spread over the calibrate window. `half_life` is how many exposures of a user it takes
     until one counts half in what the user did lately. Every factorisation proposes its best `candidates` items a
     user, and so does the crowd; the likeliest of them are recommended. A signal with fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
@@ -167,7 +167,6 @@ class ModelSettings(_Section):
     iterations: Annotated[int, Field(ge=1)] = 15
     alpha: Annotated[float, Field(gt=0)] = 10.0
     regularization: Annotated[float, Field(gt=0)] = 0.05
-    l2: Annotated[float, Field(gt=0)] = 300.0
     folds: Annotated[int, Field(ge=2)] = 5
     half_life: Annotated[float, Field(gt=0)] = 30.0
     cuts: Annotated[int, Field(ge=1)] = 3

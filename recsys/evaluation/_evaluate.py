@@ -19,7 +19,7 @@ from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots
 from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
-from recsys.model import WillLikeModel, fit_model
+from recsys.model import WillLikeModel, fit_model, reads
 from recsys.schema import ITEM, LIKED, TIME, USER, Frame, Losses, validated
 from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels, split_by_time
 
@@ -30,7 +30,7 @@ BASELINES: dict[str, Callable[[str], bool]] = {
     "item_rate": lambda name: name == _ITEM_RATE,
     "user_item_rate": lambda name: name in (_USER_RATE, _ITEM_RATE),
     "all_rates": lambda name: f":{RATE}" in name or name.endswith(f":{COUNT}"),
-    "no_factors": lambda name: not name.startswith(DOT) and name != TASTE,
+    "no_factors": lambda name: reads(name) and not name.startswith(DOT) and name != TASTE,
     "like_als": lambda name: name == f"{DOT}{LIKED}",
 }
 

@@ -7,7 +7,7 @@
     _artefact   a model <-> files, without pickle
 """
 
-from recsys.model._fit import collect_lessons, fit_model
+from recsys.model._fit import fit_model, reads
 from recsys.model._model import CANDIDATES, WillLikeModel, pairs_of
 
-__all__ = ["CANDIDATES", "collect_lessons", "WillLikeModel", "fit_model", "pairs_of"]
+__all__ = ["CANDIDATES", "WillLikeModel", "fit_model", "pairs_of", "reads"]

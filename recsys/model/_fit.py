@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from recsys.features import Snapshots
+from recsys.features import RATE, Snapshots
 from recsys.matrix import distinct_codes
 from recsys.model._model import WillLikeModel
 from recsys.probability import Lessons, fit_probability_head
@@ -17,11 +17,16 @@ from recsys.split import Window, exposures_in, known_before, require_both_labels
 
 
 
+def reads(name: str) -> bool:
+    """Say whether a head reads a feature: not the plain rates, which effects and habits say better."""
+    return f":{RATE}" not in name
+
+
 def fit_model(
     snapshots: Snapshots,
     window: Window,
     refresh_to: datetime,
-    use: Callable[[str], bool] = lambda name: True,
+    use: Callable[[str], bool] = reads,
 ) -> WillLikeModel:
     """Fit a head on a window, then refresh what it reads: ``fit(c, e)``.
 

@@ -16,7 +16,7 @@ from recsys.matrix import one_blas_thread
 from recsys.probability._beta import BetaCalibrator, Interval, clustered_covariance, fit_beta_calibrator
 from recsys.probability._boosted import ROUNDS, BoostedHead, fit_boosted
 from recsys.probability._contributions import Contributions
-from recsys.probability._logistic import fit_logistic
+from recsys.probability._logistic import PENALTIES, LogisticHead, fit_logistic
 
 
 class Head(Protocol):
@@ -144,7 +144,7 @@ def fit_probability_head(
     ----------
     lessons : Lessons
     settings : ModelSettings
-        `head`, `folds`, `l2` and `seed`.
+        `head`, `folds` and `seed`.
     negatives_kept : float, optional
         Share of the unliked exposures that the log kept.
     threads : int, optional
@@ -162,7 +162,8 @@ def fit_probability_head(
     Notes
     -----
     Each of `folds` heads is fitted on the other folds' users and predicts its own; the calibrator is
-    fitted on those predictions; the head that serves is then fitted on all rows. ``head = "auto"`` takes
+    fitted on those predictions; the head that serves is then fitted on all rows. The ridge penalty of the logistic
+    head, and the number of trees, are those of the lowest log loss on the held-out users. ``head = "auto"`` takes
     the kind whose calibrated held-out predictions have the lower log loss.
 
     """
@@ -192,14 +193,16 @@ def _kinds(head: str) -> tuple[Literal["logistic", "gbm"], ...]:
 def _fit_logistic(
     lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
 ) -> _Fitted:
-    def fit(part: Lessons) -> Head:
-        return fit_logistic(part.features, part.liked, part.names, settings.l2, part.weights)
+    def fit(part: Lessons, l2: float) -> LogisticHead:
+        return fit_logistic(part.features, part.liked, part.names, l2, part.weights)
 
-    held_out = np.zeros(len(folds))
+    by_penalty = np.zeros((len(PENALTIES), len(folds)))
     for fold in np.unique(folds):
         own = folds == fold
-        held_out[own] = fit(lessons.where(~own)).logit(lessons.features[own])
-    return _calibrate(fit(lessons), held_out, lessons)
+        rest, features = lessons.where(~own), lessons.features[own]
+        by_penalty[:, own] = [fit(rest, l2).logit(features) for l2 in PENALTIES]
+    best = int(np.argmin([_log_loss(logit, lessons) for logit in by_penalty]))
+    return _calibrate(fit(lessons, PENALTIES[best]), by_penalty[best], lessons)
 
 
 def _fit_boosted(

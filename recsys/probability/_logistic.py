@@ -12,6 +12,8 @@ from recsys.features import EVIDENCE
 from recsys.probability._contributions import Contributions
 from recsys.probability._newton import Regression
 
+#: Ridge penalties that are tried, from a head that hardly learns to one that hardly holds back.
+PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0)
 _LEAST_SPREAD = 0.1
 
 
