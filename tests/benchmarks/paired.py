@@ -133,7 +133,7 @@ def cell(figure: Figure, signed: bool = False, digits: int = 3) -> str:
     if not np.isfinite(found.value):
         return ""
     value, low, high = (number(end, signed, digits) for end in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})" if np.isfinite(found.low) else value
+    return value if low == high or not np.isfinite(found.low) else f"{value} ({low} to {high})"
 
 
 def number(value: float, signed: bool = False, digits: int = 3) -> str:

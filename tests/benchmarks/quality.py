@@ -17,7 +17,7 @@ from pathlib import Path
 
 from main_job import ROOT, SHARED
 from paired import FIGURES, Figure, UserDraws, cell, probability_figures, ranking_figures, table
-from rivals import ALS_DIALS, GBM_DIALS, LMF_DIALS, MODELS, Trial
+from rivals import ALS_DIALS, GBM_DIALS, LMF_DIALS, MODELS, Trial, say
 
 from recsys import load_settings
 from recsys.events import read
@@ -49,15 +49,13 @@ def main() -> None:
 
 def describe(trial: Trial, draws: int) -> None:
     """Print what is scored on what, and with which dials."""
-    test, window = trial.test, trial.windows.test
-    users = trial.relevant[USER].n_unique()
-    print(
-        f"test window {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M} UTC, {len(test):,} exposures, "
-    )
-    print(f"{test[LIKED].sum():,} likes; {len(trial.relevant):,} unseen likes of {users:,} users to find")
+    test, window, relevant = trial.test, trial.windows.test, trial.relevant
+    print(f"test: {len(test):,} exposures, {test[LIKED].sum():,} likes, {window.start} to {window.end}")
+    print(f"to be found: {len(relevant):,} unseen likes of {relevant[USER].n_unique():,} users")
     print(f"calibrate: {len(trial.calibrate):,} exposures, {trial.calibrate[LIKED].sum():,} likes")
-    print(f"{draws} draws of users; ours: {trial.settings.model!r}")
-    print(f"dials tried on the calibrate window: ALS {ALS_DIALS}; LMF {LMF_DIALS}; LightGBM {GBM_DIALS}")
+    print(f"{draws} draws of users; recsys: {trial.settings.model!r}")
+    for name, dials in {"ALS": ALS_DIALS, "LMF": LMF_DIALS, "LightGBM": GBM_DIALS}.items():
+        print(f"{name}, tried on the calibrate window: " + "; ".join(say(choice) for choice in dials))
 
 
 def score(trial: Trial, draws: UserDraws, name: str) -> dict[str, Figure]:

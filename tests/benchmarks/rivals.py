@@ -22,7 +22,7 @@ from recsys import EventLog, Settings, WillLikeModel
 from recsys.config import WindowsSettings
 from recsys.evaluation import BASELINES
 from recsys.factors import Factors
-from recsys.features import Pairs, Snapshot, Snapshots
+from recsys.features import COUNT, Pairs, Snapshot, Snapshots
 from recsys.matrix import UserItems, distinct_codes, interactions
 from recsys.metrics import log_loss
 from recsys.model import fit_model
@@ -152,7 +152,7 @@ def _factorisation(
     factors = _factors(trial, windows.test.cut, build(choices[best]))
     calibrator = IsotonicRegression(out_of_bounds="clip").fit(scored[best], liked)
     raw = calibrator.predict(_scores(trial, factors, windows.test.cut, trial.test))
-    note = f"{_say(choices[best])}; {_unclipped(raw, trial.test[LIKED].to_numpy())}"
+    note = f"{say(choices[best])}; {_unclipped(raw, trial.test[LIKED].to_numpy())}"
     return Forecast(np.clip(raw, CLIP, 1 - CLIP), _rank_factors(trial, factors), note)
 
 
@@ -217,16 +217,16 @@ def gradient_boosting(trial: Trial) -> Forecast:
     import lightgbm
 
     rows, windows = trial.calibrate, trial.windows
-    features = _rates(trial.rates.at(windows.calibrate.cut), rows)
+    features = _rates_in(trial.rates.at(windows.calibrate.cut), rows)
     liked, folds = rows[LIKED].to_numpy(), _user_folds(rows)
     fits = [_cross_validate(features, liked, folds, dials) for dials in GBM_DIALS]
     best = int(np.argmin([fit[0] for fit in fits]))
     _, rounds, held_out = fits[best]
     trees = lightgbm.train(_parameters(GBM_DIALS[best]), lightgbm.Dataset(features, liked), rounds)
     calibrator = fit_beta_calibrator(held_out, liked)
-    raw = trees.predict(_rates(trial.rates.at(windows.test.cut), trial.test), raw_score=True)
+    raw = trees.predict(_rates_in(trial.rates.at(windows.test.cut), trial.test), raw_score=True)
     ranked = _rank_trees(trial, lambda table: trees.predict(table, raw_score=True))
-    return Forecast(calibrator.apply(raw), ranked, f"{_say(GBM_DIALS[best])}, {rounds} trees")
+    return Forecast(calibrator.apply(raw), ranked, f"{say(GBM_DIALS[best])}, {rounds} trees")
 
 
 def _cross_validate(
@@ -252,12 +252,12 @@ def _parameters(dials: dict[str, Any]) -> dict[str, Any]:
     return {**_GBM, **dials, "seed": 0, "verbosity": -1}
 
 
-def _rates(snapshot: Snapshot, rows: pl.DataFrame) -> Floats:
-    return _without_factors(snapshot, snapshot.place(rows))
+def _rates_in(snapshot: Snapshot, rows: pl.DataFrame) -> Floats:
+    return _rates_of(snapshot, snapshot.place(rows))
 
 
-def _without_factors(snapshot: Snapshot, pairs: Pairs) -> Floats:
-    kept = [not name.startswith("dot:") for name in snapshot.names]
+def _rates_of(snapshot: Snapshot, pairs: Pairs) -> Floats:
+    kept = [":rate:" in name or name.endswith(f":{COUNT}") for name in snapshot.names]
     return snapshot.pair_features(pairs)[:, kept]
 
 
@@ -269,7 +269,7 @@ def _rank_trees(trial: Trial, score: Callable[[Floats], Floats]) -> pl.DataFrame
     parts = []
     for start in range(0, len(users), _USERS_AT_ONCE):
         some = places[start : start + _USERS_AT_ONCE]
-        scores = score(_without_factors(snapshot, _all_pairs(snapshot, some))).reshape(len(some), -1)
+        scores = score(_rates_of(snapshot, _all_pairs(snapshot, some))).reshape(len(some), -1)
         scores[excluded[start : start + _USERS_AT_ONCE].nonzero()] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LONGEST_LIST]
         at = np.repeat(np.arange(start, start + len(some)), best.shape[1])
@@ -300,7 +300,8 @@ def _user_folds(rows: pl.DataFrame) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(users.max() + 1)[users] % FOLDS
 
 
-def _say(dials: dict[str, Any]) -> str:
+def say(dials: dict[str, Any]) -> str:
+    """Write dials down."""
     return ", ".join(f"{name} {value:g}" for name, value in dials.items())
 
 
