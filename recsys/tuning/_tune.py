@@ -72,7 +72,7 @@ class Tuning:
         """Say in a sentence whether the best is better than the base."""
         tried = len(self.trials)
         if self.best_trial == 0:
-            return f"Of {tried} trials none is better than the settings it began with."
+            return f"No trial of {tried} is better than the settings it began with."
         base, best = (self._entropy(number) for number in (0, self.best_trial))
         low, high = self.gain.low, self.gain.high
         figures = f"{best:.4f} against {base:.4f}, paired difference {self.gain.value:.4f} ({low:.4f} to {high:.4f})"
@@ -98,12 +98,8 @@ class Tuning:
             "window": {"from": self.window.start.isoformat(), "until": self.window.end.isoformat()},
             "rows": {"exposures": self.rows, "likes": self.likes},
             "study": self.study,
-            "trials": [{key: _plain(value) for key, value in row.items()} for row in self.trials.to_dicts()],
+            "trials": self.trials.to_dicts(),
         }
-
-
-def _plain(value: Any) -> Any:
-    return f"{value // timedelta(hours=1)}h" if isinstance(value, timedelta) else value
 
 
 def tune(
@@ -224,7 +220,7 @@ def _table(search: Search, tried: list[Any]) -> pl.DataFrame:
     parts: dict[str, list[Any]] = {
         "trial": [trial.number for trial in tried],
         "state": [trial.state.name.lower() for trial in tried],
-        **{name: [getattr(one, name) for one in chosen] for name in search.space},
+        **{name: [_plain(getattr(one, name)) for one in chosen] for name in search.space},
         "normalized_entropy": [t.value if done else None for t, done in zip(tried, whole, strict=True)],
         "standard_error": [trial.user_attrs.get(ERROR) for trial in tried],
     }
@@ -233,6 +229,11 @@ def _table(search: Search, tried: list[Any]) -> pl.DataFrame:
         parts[f"fold_{place + 1}"] = [value[0] if value else None for value in values]
     floats = {name: pl.Float64 for name in parts if name.startswith(("fold_", "normalized", "standard"))}
     return pl.DataFrame(parts, schema_overrides=floats)
+
+
+def _plain(setting: Any) -> Any:
+    """Let a table hold a setting: lengths of time as recsys.toml has them."""
+    return f"{setting // timedelta(hours=1)}h" if isinstance(setting, timedelta) else setting
 
 
 def _hash_study(
