@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from scipy.stats import norm
 
 from recsys.config import ModelSettings, Settings
 from recsys.errors import UsageError
@@ -28,6 +29,7 @@ from recsys.tuning._objective import Objective
 from recsys.tuning._space import Dimension, default_space, searched
 from recsys.tuning._study import ERROR, FOLDS, Search, best_of, import_optuna, silenced
 
+_TAIL = 0.025
 _COMPUTES_WITH = ("recsys", "implicit", "numpy", "optuna", "polars", "scipy")
 
 
@@ -47,7 +49,8 @@ class Tuning:
         that of each third of the window alone, null where it was not computed.
     gain : Estimate
         How much higher the base's normalised entropy is than the best's: paired on the same rows,
-        user-clustered. 0 without interval where the base is the best.
+        user-clustered, its interval widened for the choice among so many trials (Bonferroni). 0 without
+        interval where the base is the best.
     window : Window
         The calibrate window: what was scored lies in it.
     rows, likes : int
@@ -198,7 +201,7 @@ def _summarise(
         best=search.settings(best),
         best_trial=best.number,
         trials=_table(search, tried),
-        gain=_gain(search, tried[0], best, rows),
+        gain=_gain(search, tried, best, rows),
         window=window,
         rows=len(rows),
         likes=int(rows[LIKED].sum()),
@@ -206,12 +209,15 @@ def _summarise(
     )
 
 
-def _gain(search: Search, base: Any, best: Any, rows: pl.DataFrame) -> Estimate:
-    if best.number == base.number:
+def _gain(search: Search, tried: list[Any], best: Any, rows: pl.DataFrame) -> Estimate:
+    if best.number == 0:
         return Estimate(0.0, float("nan"), float("nan"))
-    gain = paired_difference(search.losses(base), search.losses(best), distinct_codes(rows[USER]))
+    gain = paired_difference(search.losses(tried[0]), search.losses(best), distinct_codes(rows[USER]))
     entropy = float(binary_entropy(rows[LIKED].to_numpy().mean()))
-    return Estimate(gain.value / entropy, gain.low / entropy, gain.high / entropy)
+    # Bonferroni: the best of many would often leave the interval of one comparison by luck.
+    wider = float(norm.isf(_TAIL / (len(tried) - 1)) / norm.isf(_TAIL))
+    low, high = (gain.value + wider * (end - gain.value) for end in (gain.low, gain.high))
+    return Estimate(gain.value / entropy, low / entropy, high / entropy)
 
 
 def _table(search: Search, tried: list[Any]) -> pl.DataFrame:
