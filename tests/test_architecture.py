@@ -87,7 +87,7 @@ def test_public_names_stand_in_one_place_in_pipeline_order() -> None:
 
 
 def test_importing_and_asking_for_help_loads_nothing_heavy() -> None:
-    heavy = ("numpy", "polars", "scipy", "implicit", "pandas", "matplotlib", "pydantic", "rich")
+    heavy = ("numpy", "polars", "scipy", "implicit", "pandas", "matplotlib", "pydantic", "rich", "optuna")
     code = (
         "import sys, recsys, recsys_cli.app\n"
         "try: recsys_cli.app.main(['--help'])\n"

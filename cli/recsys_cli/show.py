@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from recsys.evaluation import Evaluation
-    from recsys.pipeline import Result
+    from recsys.pipeline import Result, Tuned
 
 _FIGURES = ("normalized_entropy", "auc", "gauc", "log_loss", "bias", "ndcg@10", "recall@20")
 
@@ -80,3 +80,23 @@ def print_result(result: Result, as_json: bool) -> None:
     if result.predictions is not None:
         wrote.append(f"{result.predictions:,} predictions")
     typer.echo("published " + ", ".join(wrote))
+
+
+def print_tuned(tuned: Tuned, as_json: bool) -> None:
+    """Print the trials, best first, and what they amount to."""
+    found = tuned.tuning
+    if as_json:
+        print_json({"config": str(tuned.config), "trials_table": str(tuned.trials), **found.as_dict()})
+        return
+    typer.echo(
+        f"calibrate window {found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC: "
+        f"{found.rows:,} exposures scored, {found.likes:,} likes"
+    )
+    best_first = found.trials.sort("normalized_entropy", "fold_1", "trial", nulls_last=True)
+    print_table(best_first.columns, [list(map(_cell, row)) for row in best_first.rows()])
+    typer.echo(found.verdict)
+    typer.echo(f"wrote {tuned.config}: `recsys run -c {tuned.config}`, or `recsys evaluate` to judge it")
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

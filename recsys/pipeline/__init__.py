@@ -5,6 +5,8 @@
     _job        one run of a command: its settings, its log, its stages
     _gates      bounds that a run must meet before anything is published
     _outbox     what a run will publish, and its manifest
+    _tuned      tune, and leave settings that run
+    _toml       settings -> recsys.toml
     _doctor     what this machine has, and what a log will need
 """
 
@@ -25,6 +27,7 @@ from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox, Result, opened, prediction_date, settings_sha256
+from recsys.pipeline._tuned import Tuned, tune
 from recsys.schema import ITEM, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
@@ -32,6 +35,7 @@ __all__ = [
     "Job",
     "Outbox",
     "Result",
+    "Tuned",
     "check",
     "check_gates",
     "diagnose",
@@ -42,6 +46,7 @@ __all__ = [
     "run",
     "settings_sha256",
     "train",
+    "tune",
 ]
 
 

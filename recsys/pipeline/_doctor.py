@@ -11,7 +11,7 @@ from typing import Any
 from recsys import events
 from recsys.config import Settings
 
-_LIBRARIES = ("recsys", "dataframely", "implicit", "numpy", "polars", "scipy", "typer", "pandas")
+_LIBRARIES = ("recsys", "dataframely", "implicit", "numpy", "polars", "scipy", "typer", "pandas", "optuna")
 #: Interpreter and libraries, then bytes a row of the log; fitted to the peaks that
 #: tests/benchmarks/main_job.py measured: 239 MiB for 50,000 rows, 700 MiB for 983,643.
 BASE_MEBIBYTES, BYTES_A_ROW = 220, 400

@@ -6,6 +6,7 @@
     OUT/predictions/as_of=DATE    relative links into a committed run, each flipped by renaming a new
     OUT/models/<version>          link over the old one, in the order the manifest gives
     OUT/models/current, OUT/evaluation, OUT/audit
+    OUT/tuned.toml, OUT/tuning/   written in place by `recsys tune`, which publishes no run
 
 A start finishes the flips of committed runs and sweeps the uncommitted ones, so a crash at any step ends
 as all of the old or all of the new. A superseded run stays until the next publish: a reader in the middle
@@ -13,6 +14,7 @@ of a scan finishes it.
 """
 
 from recsys.store._files import sha256_of, to_parquet, write_file, write_table
+from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._read import describe_model, list_models, list_runs, read_model_files, read_predictions
 from recsys.store._run import Run, open_run
@@ -22,6 +24,7 @@ __all__ = [
     "describe_model",
     "list_models",
     "list_runs",
+    "locked",
     "model_manifest",
     "model_version",
     "open_run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,15 +17,34 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Make the folder and hold its lock; take both away again if no run stands in it afterwards."""
+def locked(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder and hold its lock; take both away again if nothing stands in it afterwards.
+
+    Parameters
+    ----------
+    out : path-like
+        The output folder; it and its parents are made.
+
+    Yields
+    ------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    LockedError
+        At once, when another run holds the lock. The lock dies with its process.
+    OutputError
+        When the folder cannot be written.
+    """
+    out = Path(out).absolute()
     with output_errors(out):
         missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         _make_folder(out, missing)
         with _held(out):
             try:
-                yield
+                yield out
             finally:
                 _leave_nothing(out)
     finally:

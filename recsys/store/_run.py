@@ -233,8 +233,7 @@ def open_run(out: str | os.PathLike[str], keep: int) -> Iterator[Run]:
     """
     if keep < 1:
         raise UsageError(f"keep must be at least 1, got {keep}")
-    folder = Path(out).absolute()
-    with locked(folder):
+    with locked(out) as folder:
         run = _begin(folder, keep)
         try:
             _make_folder(run)
