@@ -122,21 +122,21 @@ def _sum_segments(
     codes, people = as_dense_codes("segments", segments, p.size), as_dense_codes("users", users, p.size)
     pairs, pair = np.unique(codes * (people.max() + 1) + people, return_inverse=True)
     of = pairs // (people.max() + 1)
-    likes, expected = np.bincount(pair, weights=y), np.bincount(pair, weights=p)
-
-    def total(values: FloatArray) -> FloatArray:
-        return np.bincount(of, weights=values)
-
+    likes, expected = _add_up(pair, y), _add_up(pair, p)
     return _Sums(
         rows=np.bincount(codes),
         users=np.bincount(of),
-        likes=total(likes),
-        expected=total(expected),
-        likes_squared=total(likes**2),
-        expected_squared=total(expected**2),
-        likes_expected=total(likes * expected),
-        row_squared=np.bincount(codes, weights=p**2),
+        likes=_add_up(of, likes),
+        expected=_add_up(of, expected),
+        likes_squared=_add_up(of, likes**2),
+        expected_squared=_add_up(of, expected**2),
+        likes_expected=_add_up(of, likes * expected),
+        row_squared=_add_up(codes, p**2),
     )
+
+
+def _add_up(codes: IntArray, values: FloatArray) -> FloatArray:
+    return np.bincount(codes, weights=values).astype(np.float64)
 
 
 def _interval(sums: _Sums) -> tuple[FloatArray, FloatArray]:
