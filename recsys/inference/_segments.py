@@ -51,9 +51,11 @@ def segment_biases(
     -----
     With P and L the sums of will_like and of likes, of a segment and, with u, of its users:
     ``bias = P / L - 1``. It is t - 1 for every t that ``(P - t L)^2 <= 1.96^2 V(t)`` does not reject,
-    ``V(t) = max(sum_u (P_u - t L_u)^2, t P - sum p^2)``, and ``p = 2 Phi(-|P - L| / sqrt(V(1)))``: zero
-    lies outside the interval when p < 0.05. The second term is the variance that independent likes would
-    have; without it a segment with few likes looks surest of itself (five expected, none seen).
+    ``V(t) = max(C(t), d I(t))``, ``C(t) = sum_u (P_u - t L_u)^2``, ``I(t) = t P - sum p^2``, and
+    ``p = 2 Phi(-|P - L| / sqrt(V(1)))``: zero lies outside the interval when p < 0.05. I is the variance of
+    independent likes, and d the dispersion of all segments together, ``sum C / sum I`` at each one's own
+    P / L. Without that second term a segment with few likes looks surest of itself (five expected, none
+    seen); without d, rows given twice would narrow its interval.
     `bias_shrunk` is ``1 / r - 1``, r the normal-normal posterior mean of L / P across the segments,
     its variance ``V(1) / P^2``, between segments by DerSimonian and Laird.
 
@@ -71,10 +73,11 @@ def segment_biases(
     ([-0.2, 0.2], [False, False])
     """
     sums = _sum_segments(segments, users, liked, will_like)
-    variance = np.maximum(sums.clustered(np.ones(sums.likes.size)), sums.independent(1.0))
+    dispersion = _pool_dispersion(sums)
+    variance = np.maximum(sums.clustered(1.0), dispersion * sums.independent(1.0))
     distance = np.abs(sums.expected - sums.likes) / np.sqrt(variance)
     p_values = np.where(sums.users > 1, 2 * ndtr(-distance), np.nan)
-    low, high = _interval(sums)
+    low, high = _interval(sums, dispersion)
     columns = {
         "exposures": sums.rows,
         "likes": sums.likes.astype(np.int64),
@@ -104,13 +107,13 @@ class _Sums:
     likes_expected: FloatArray
     row_squared: FloatArray  # sum of squared probabilities
 
-    def clustered(self, times: FloatArray) -> FloatArray:
+    def clustered(self, times: float | FloatArray) -> FloatArray:
         """Variance of P - t L as users show it."""
         return self.expected_squared - 2 * times * self.likes_expected + times**2 * self.likes_squared
 
-    def independent(self, times: npt.ArrayLike) -> FloatArray:
+    def independent(self, times: float | FloatArray) -> FloatArray:
         """Variance of P - t L if the likes were independent, with probabilities p / t."""
-        return np.asarray(times) * self.expected - self.row_squared
+        return times * self.expected - self.row_squared
 
 
 def _sum_segments(
@@ -139,7 +142,12 @@ def _add_up(codes: IntArray, values: FloatArray) -> FloatArray:
     return np.bincount(codes, weights=values).astype(np.float64)
 
 
-def _interval(sums: _Sums) -> tuple[FloatArray, FloatArray]:
+def _pool_dispersion(sums: _Sums) -> float:
+    own = np.where(sums.likes > 0, sums.expected / np.maximum(sums.likes, 1), 1.0)
+    return float(sums.clustered(own).sum() / np.maximum(sums.independent(own), 0).sum())
+
+
+def _interval(sums: _Sums, dispersion: float) -> tuple[FloatArray, FloatArray]:
     """Join what either variance does not reject; both contain the estimate, so that no hole is left."""
     z2, expected, likes = _TWO_SIDED_95_SQUARED, sums.expected, sums.likes
     by_user = _roots(
@@ -147,7 +155,8 @@ def _interval(sums: _Sums) -> tuple[FloatArray, FloatArray]:
         expected * likes - z2 * sums.likes_expected,
         expected**2 - z2 * sums.expected_squared,
     )
-    by_row = _roots(likes**2, expected * likes + z2 * expected / 2, expected**2 + z2 * sums.row_squared)
+    wide = z2 * dispersion
+    by_row = _roots(likes**2, expected * likes + wide * expected / 2, expected**2 + wide * sums.row_squared)
     possible = sums.independent(divide(expected, likes)) >= 0
     low = np.where(possible, np.fmin(by_user[0], by_row[0]), by_user[0])
     high = np.where(possible, np.fmax(by_user[1], by_row[1]), by_user[1])
