@@ -106,9 +106,10 @@ def draw_distribution(bins: pl.DataFrame) -> Figure:
         "below. The further apart, the better the forecast tells them apart."
     )
     with canvas(3.4) as drawn:
+        edges = [*bins["low"], bins["high"][-1]]
         above, below = drawn.subplots(2, 1, sharex=True)
         for axes, kind, colour in ((above, "liked", SECOND), (below, "unliked", FIRST)):
-            axes.bar(bins["low"], bins[kind], bins["high"] - bins["low"], align="edge", color=colour)
+            axes.stairs(bins[kind], edges, fill=True, color=colour)
             axes.set_xscale("log")
             axes.set_ylabel("exposures")
             axes.set_title(kind, loc="left", fontsize=9.5)
@@ -150,7 +151,7 @@ def draw_ladder(models: pl.DataFrame) -> Figure:
         axes.axvline(1, color=QUIET, linewidth=0.9, linestyle="--")
         _intervals(axes, models, "value", ("low", "high"), [name == 0 for name in range(len(models))])
         _name_rows(axes, models["model"].to_list(), width=34)
-        axes.set_xlabel("normalised entropy (lower is better; 1 knows the rate only)")
+        axes.set_xlabel("normalised entropy (lower is better)")
         svg = to_svg(drawn, name, title, alt)
     columns = {
         "model": ("model", format_text),
@@ -162,8 +163,9 @@ def draw_ladder(models: pl.DataFrame) -> Figure:
         "gain_high": ("to", _signed),
     }
     note = (
-        "The intervals say how sure each figure is by itself. Models are compared by the paired difference on "
-        "the same exposures, in the table: it is far surer."
+        "The dashed line is a forecast that knows the like rate only. The intervals say how sure each figure "
+        "is by itself. Models are compared by the paired difference on the same exposures, in the table: it "
+        "is far surer."
     )
     return Figure(name, title, alt, note, svg, (tabulate(models, "Normalised entropy (NE)", columns),))
 
@@ -213,7 +215,7 @@ def draw_segments(segments: pl.DataFrame, name: str, title: str) -> Figure:
         "p_value": ("p", format_number),
         "marked": ("marked", lambda mark: "yes *" if mark else "no"),
     }
-    note = "A star and a filled square mark what stands out after Benjamini and Hochberg, at 10 %."
+    note = "Stars and filled squares are marked." if len(marked) else "No segment is marked."
     return Figure(name, title, alt, note, svg, (tabulate(segments, title, columns),))
 
 

@@ -11,6 +11,7 @@ from recsys.inference import Estimate
 
 Write = Callable[[Any], str]
 UNKNOWN = "not estimable"
+_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def format_estimate(figure: Estimate, digits: int = 3) -> str:
@@ -68,10 +69,10 @@ def format_share(share: float | None) -> str:
 
     Examples
     --------
-    >>> format_share(0.00123), format_share(0.5), format_share(None)
-    ('0.123 %', '50 %', 'not estimable')
+    >>> print(format_share(0.00123), format_share(0.5), format_share(None))
+    0.123\N{NO-BREAK SPACE}% 50\N{NO-BREAK SPACE}% not estimable
     """
-    return f"{100 * share:.3g} %" if share is not None and math.isfinite(share) else UNKNOWN
+    return f"{100 * share:.3g}{_PERCENT}" if share is not None and math.isfinite(share) else UNKNOWN
 
 
 def format_bias(bias: float | None) -> str:
@@ -79,12 +80,12 @@ def format_bias(bias: float | None) -> str:
 
     Examples
     --------
-    >>> format_bias(-0.0312), format_bias(13.4), format_bias(None)
-    ('-3.1 %', '+1,340 %', 'not estimable')
+    >>> print(format_bias(-0.0312), format_bias(13.4), format_bias(None))
+    -3.1\N{NO-BREAK SPACE}% +1,340\N{NO-BREAK SPACE}% not estimable
     """
     if bias is None or not math.isfinite(bias):
         return UNKNOWN
-    return f"{100 * bias:+,.{0 if abs(bias) >= 1 else 1}f} %"
+    return f"{100 * bias:+,.{0 if abs(bias) >= 1 else 1}f}{_PERCENT}"
 
 
 def format_text(value: Any) -> str:

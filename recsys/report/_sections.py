@@ -73,9 +73,10 @@ def headline(evaluation: Evaluation) -> str:
     """
     entropy = evaluation.metrics["normalized_entropy"]
     verdict = "above" if evaluation.calibration.above_null_band else "not above"
+    gone = [f"{100 * (1 - end):.1f} %" for end in (entropy.value, entropy.high, entropy.low)]
     return (
-        f"{1 - entropy.value:.1%} of the uncertainty about a like was gone before the exposure "
-        f"(95 % interval {1 - entropy.high:.1%} to {1 - entropy.low:.1%}); "
+        f"{gone[0]} of the uncertainty about a like was gone before the exposure "
+        f"(95 % interval {gone[1]} to {gone[2]}); "
         f"miscalibration is {verdict} what chance alone would show."
     )
 
@@ -114,7 +115,7 @@ def _say_bias(evaluation: Evaluation) -> Iterator[str]:
     bias = evaluation.calibration.bias
     if not all(map(math.isfinite, (bias.value, bias.low, bias.high))):
         return
-    amount, side = f"{abs(bias.value):.1%}", "more" if bias.value > 0 else "fewer"
+    amount, side = format_bias(abs(bias.value)).lstrip("+"), "more" if bias.value > 0 else "fewer"
     chance = "which chance alone could explain" if bias.low <= 0 <= bias.high else "more than chance explains"
     yield (
         f"All forecasts together expected {amount} {side} likes than came "
