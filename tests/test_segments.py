@@ -133,6 +133,15 @@ def test_few_likes_give_no_interval_and_no_like_no_bias() -> None:
     assert found["p_value"].null_count() == 0
 
 
+def test_a_forecast_that_is_far_too_low_everywhere_is_still_tested() -> None:
+    segment, user, _, forecast = draw(4)
+    liked = np.random.default_rng(4).random(user.size) < 0.97
+    found = segment_biases(segment, user, liked, forecast)
+    assert found.null_count().sum_horizontal().item() == 0
+    assert found["marked"].all()
+    assert (found["bias_high"] < -0.8).all()
+
+
 def test_shrinking_draws_to_the_mean_and_leaves_a_large_sure_segment_where_it_is() -> None:
     segment, user, liked, forecast = draw(2, users=3000, segments=3)
     off = np.where(segment == 0, (2 * forecast).clip(max=0.97), forecast)

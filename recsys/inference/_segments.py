@@ -54,8 +54,8 @@ def segment_biases(
     ``V(t) = max(C(t), d I(t))``, ``C(t) = sum_u (P_u - t L_u)^2``, ``I(t) = t P - sum p^2``, and
     ``p = 2 Phi(-|P - L| / sqrt(V(1)))``: zero lies outside the interval when p < 0.05. I is the variance of
     independent likes, and d the dispersion of all segments together, ``sum C / sum I`` at each one's own
-    P / L. Without that second term a segment with few likes looks surest of itself (five expected, none
-    seen); without d, rows given twice would narrow its interval.
+    P / L (at 1 where ``I(P / L)`` is no variance). Without that second term a segment with few likes looks
+    surest of itself (five expected, none seen); without d, rows given twice would narrow its interval.
     `bias_shrunk` is ``1 / r - 1``, r the normal-normal posterior mean of L / P across the segments,
     its variance ``V(1) / P^2``, between segments by DerSimonian and Laird.
 
@@ -143,8 +143,10 @@ def _add_up(codes: IntArray, values: FloatArray) -> FloatArray:
 
 
 def _pool_dispersion(sums: _Sums) -> float:
-    own = np.where(sums.likes > 0, sums.expected / np.maximum(sums.likes, 1), 1.0)
-    return float(sums.clustered(own).sum() / np.maximum(sums.independent(own), 0).sum())
+    own = sums.expected / np.maximum(sums.likes, 1)
+    # Far more likes than forecast: no p / t is a probability, and the forecast must do as it stands.
+    own = np.where((sums.likes > 0) & (sums.independent(own) > 0), own, 1.0)
+    return float(sums.clustered(own).sum() / sums.independent(own).sum())
 
 
 def _interval(sums: _Sums, dispersion: float) -> tuple[FloatArray, FloatArray]:
