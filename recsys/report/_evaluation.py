@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recsys.evaluation import Evaluation
-from recsys.report import _sections
+from recsys.report import _sections, _words
 from recsys.report._format import format_count, format_instant, format_interval, format_share, format_value
 from recsys.report._parts import list_pairs
 
@@ -60,17 +60,17 @@ def render_evaluation(
         .get_template("evaluation.html")
         .render(
             evaluation=evaluation,
-            headline=_sections.headline(evaluation),
-            words=_sections.in_words(evaluation),
+            headline=_words.headline(evaluation),
+            words=_words.in_words(evaluation),
             rate=evaluation.rows["likes"] / evaluation.rows["exposures"],
-            models=_sections.name_models(evaluation),
-            gain=_sections.GAIN,
+            models=_words.name_models(evaluation),
+            gain=_words.GAIN,
             probabilities=_PROBABILITIES,
             ranking=_RANKING,
             figures=_sections.main_figures(evaluation),
             calibration=_sections.calibration_table(evaluation),
             segments=_sections.segment_figures(evaluation),
-            segment_words=_sections.say_segments(evaluation),
+            segment_words=_words.say_segments(evaluation),
             profile=_sections.profile_tables(profile) if profile else [],
             settings=_sections.settings_table(settings) if settings else None,
             about=list_pairs("This run", ("what", "value"), about.items()),

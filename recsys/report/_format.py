@@ -91,3 +91,8 @@ def format_bias(bias: float | None) -> str:
 def format_text(value: Any) -> str:
     """Write anything as it is; nothing for None."""
     return "" if value is None else str(value)
+
+
+def format_signed(number: float | None) -> str:
+    """Write a difference with its sign; nothing for None."""
+    return "" if number is None else f"{number:+.4f}"
