@@ -90,7 +90,9 @@ class Columns(_Section):
     """Which column, or SQL expression over columns, plays which role.
 
     A role left at ``None`` is read from its default column when the log has one. `event_type` is
-    needed by the `event_log` layout only.
+    needed by the `event_log` layout only. `groups`, each a name and its column or expression, are what the
+    evaluation looks at separately, beside the columns whose name begins with ``group_``; the model does
+    not see them.
     """
 
     user: str = "user_id"
@@ -101,6 +103,7 @@ class Columns(_Section):
     history_only: str | None = None
     creator: str | None = None
     category: str | None = None
+    groups: dict[str, str] = Field(default_factory=dict)
     event_type: str = "event_type"
 
 

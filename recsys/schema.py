@@ -28,6 +28,8 @@ DWELL, CREATOR, CATEGORY = "dwell_seconds", "creator_id", "category"
 HISTORY_ONLY, FACTORS_ONLY = "history_only", "factors_only"
 ROLES = (USER, ITEM, TIME, LIKED, DWELL, CREATOR, CATEGORY, HISTORY_ONLY, FACTORS_ONLY)
 ROW, REASONS = "row", "reasons"
+#: A column so named cuts the users or rows into groups, for the evaluation.
+GROUP = "group_"
 #: The signal that every exposure gives; no declared one may take its name.
 EXPOSED = "exposed"
 

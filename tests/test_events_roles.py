@@ -245,3 +245,36 @@ def test_every_expected_failure_has_an_exit_code() -> None:
         str(caught.value)
         == "there are no rows in 'a frame in memory': check the log, its time column and as_of"
     )
+
+
+class TestGroups:
+    FRAME = FRAME.with_columns(group_city=pl.Series(["x", "", None, "y"]), group_id=pl.Series([1, 1, 2, 2]))
+
+    def test_columns_that_say_so_are_carried_as_text_and_null_is_unknown(self) -> None:
+        found = read_events(self.FRAME).exposures
+        assert found["group_city"].to_list() == ["x", None, None, "y"]
+        assert found["group_id"].to_list() == ["1", "1", "2", "2"]
+
+    def test_a_group_is_declared_like_a_role(self) -> None:
+        groups = {"high": "rating >= 4", "city": "item_id"}
+        found = read_events(self.FRAME, columns={"groups": groups}).exposures
+        assert found["group_high"].to_list() == ["true", "false", None, "true"]
+        assert found["group_city"].to_list() == ["a", "b", "b", "a"]
+
+    def test_a_column_that_plays_a_role_is_no_group(self) -> None:
+        found = read_events(self.FRAME, columns={"user": "group_id"}).exposures
+        assert "group_id" not in found.columns
+        found = read_events(self.FRAME, signals=["group_id"]).exposures
+        assert found["group_id"].to_list() == [1.0, 1.0, 2.0, 2.0]
+        with pytest.raises(ConfigError, match="'group_id' is a signal or an outcome"):
+            read_events(self.FRAME, columns={"groups": {"id": "item_id"}}, signals=["group_id"])
+
+    def test_they_come_through_an_event_log_and_a_csv(self, tmp_path: Path) -> None:
+        events = self.FRAME.with_columns(event_type=pl.Series(["VIEW", "VIEW", "LIKE", "VIEW"])).drop("liked")
+        events = events.with_columns(item_id=pl.Series(["a", "b", "a", "a"]))
+        events.write_csv(tmp_path / "events.csv")
+        types = {"view": ["VIEW"], "like": ["LIKE"]}
+        settings = {"layout": "event_log", "event_types": types, "time_unit": "s"}
+        found = read_events(tmp_path / "events.csv", **settings)
+        assert found.exposures["group_city"].to_list() == ["x", None, "y"]
+        assert found.exposures["group_id"].to_list() == ["1", "1", "2"]

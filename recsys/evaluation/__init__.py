@@ -3,10 +3,24 @@
 .. code-block:: text
 
     _score      probabilities and rankings of one model  -> figures with intervals
+    _segments   the window cut by user, item, creator, group, forecast and day -> where the forecast is off
     _evaluate   the procedure on the newest window it has not seen, and its baselines -> Evaluation
 """
 
-from recsys.evaluation._evaluate import BASELINES, Evaluation, evaluate, evaluate_model, evaluate_procedure
+from recsys.evaluation._evaluate import BASELINES, evaluate, evaluate_model, evaluate_procedure
+from recsys.evaluation._evaluation import Evaluation
 from recsys.evaluation._score import Calibration
+from recsys.evaluation._segments import Scored, count_forecasts, score_days, score_segments
 
-__all__ = ["BASELINES", "Calibration", "Evaluation", "evaluate", "evaluate_model", "evaluate_procedure"]
+__all__ = [
+    "BASELINES",
+    "Calibration",
+    "Evaluation",
+    "Scored",
+    "count_forecasts",
+    "evaluate",
+    "evaluate_model",
+    "evaluate_procedure",
+    "score_days",
+    "score_segments",
+]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,17 +12,20 @@ from numpy.typing import NDArray
 
 from recsys.config import EvaluationSettings, Settings
 from recsys.errors import DataError
-from recsys.evaluation._score import Calibration, score_calibration, score_ranking
+from recsys.evaluation._evaluation import Evaluation
+from recsys.evaluation._score import score_calibration, score_ranking
+from recsys.evaluation._segments import Scored, count_forecasts, score_days, score_segments
 from recsys.events import EventLog, read
 from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots
 from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
 from recsys.model import WillLikeModel, fit_model, reads
-from recsys.schema import ITEM, LIKED, TIME, USER, Frame, Losses, validated
+from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER, Frame, Losses, validated
 from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels, split_by_time
 
 _USER_RATE, _ITEM_RATE = f"{USER}:{RATE}{LIKED}", f"{ITEM}:{RATE}{LIKED}"
+_BAND_POINTS = 40
 #: The same procedure with fewer features: each baseline has its head, its calibrator and its cuts.
 BASELINES: dict[str, Callable[[str], bool]] = {
     "base_rate": lambda name: False,
@@ -33,65 +35,6 @@ BASELINES: dict[str, Callable[[str], bool]] = {
     "no_factors": lambda name: reads(name) and not name.startswith(DOT) and name != TASTE,
     "like_als": lambda name: name == f"{DOT}{LIKED}",
 }
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Probabilities and ranking on a window that was not learnt from.
-
-    Attributes
-    ----------
-    window : Window
-        The test window.
-    calibrate : Window or None
-        What the head learnt from; None when a published version was scored.
-    rows : dict of str to int
-        `exposures`, `likes`, `users`, `items` of the test window; `cold_users`, `cold_items` exposures.
-    metrics : dict of str to Estimate
-        `normalized_entropy`, `log_loss`, `auc`, `gauc`, `uauc`, `brier_skill`, `ndcg@10`, ...
-    gauc_share_of_rows : float
-        Rows of users with both labels: what `gauc` and `uauc` speak about.
-    calibration : Calibration
-    baselines : dict of str to dict of str to Estimate
-        The same keys, and `normalized_entropy_gain`: how much higher their normalised entropy is, on the
-        same rows, paired, user-clustered.
-    reliability, reliability_null : polars.DataFrame
-        The recalibrated curve, and where it would lie by chance alone.
-    losses : polars.DataFrame
-        One row a test exposure.
-    skipped_signals : tuple of str
-
-    """
-
-    window: Window
-    calibrate: Window | None
-    rows: dict[str, int]
-    metrics: dict[str, Estimate]
-    gauc_share_of_rows: float
-    calibration: Calibration
-    baselines: dict[str, dict[str, Estimate]]
-    reliability: pl.DataFrame
-    reliability_null: pl.DataFrame
-    losses: pl.DataFrame
-    skipped_signals: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give what `evaluation.json` holds."""
-        metrics = {name: figure.as_dict() for name, figure in self.metrics.items()}
-        return {
-            "windows": {
-                "calibrate": None if self.calibrate is None else _window_dict(self.calibrate),
-                "test": _window_dict(self.window),
-            },
-            "rows": self.rows,
-            "metrics": {**metrics, "calibration": self.calibration.as_dict()},
-            "gauc_share_of_rows": self.gauc_share_of_rows,
-            "baselines": {
-                name: {key: figure.as_dict() for key, figure in figures.items()}
-                for name, figures in self.baselines.items()
-            },
-            "skipped_signals": list(self.skipped_signals),
-        }
 
 
 def evaluate(
@@ -234,16 +177,22 @@ def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeMod
             **trial.figures(baseline, forecast),
             "normalized_entropy_gain": _entropy_gain(losses[name], losses[""], rows),
         }
+    scored = Scored(rows, will_like, losses[""], _never_seen(model, rows))
     return Evaluation(
         window=trial.window,
         calibrate=trial.calibrate,
-        rows=_count_rows(model, rows),
+        rows=_count_rows(rows, scored.cold),
         metrics=metrics,
         gauc_share_of_rows=user_aucs(distinct_codes(rows[USER]), liked, will_like).share_of_rows,
         calibration=score_calibration(liked, will_like, metrics["bias"], trial.settings, trial.seed),
         baselines=compared,
         reliability=reliability_curve(liked, will_like),
-        reliability_null=reliability_null_band(will_like, trial.settings.null_draws, trial.seed),
+        reliability_null=reliability_null_band(
+            will_like, trial.settings.null_draws, trial.seed, points=_BAND_POINTS
+        ),
+        segments=score_segments(scored, trial.seen.filter(~pl.col(FACTORS_ONLY))),
+        days=score_days(scored),
+        distribution=count_forecasts(scored),
         losses=_losses_table(rows, will_like, losses),
         skipped_signals=model.snapshot.skipped,
     )
@@ -261,15 +210,19 @@ def _entropy_gain(theirs: NDArray[np.float64], ours: NDArray[np.float64], rows: 
     return Estimate(*(float(end / entropy) for end in (gain.value, gain.low, gain.high)))
 
 
-def _count_rows(model: WillLikeModel, rows: pl.DataFrame) -> dict[str, int]:
+def _never_seen(model: WillLikeModel, rows: pl.DataFrame) -> dict[str, NDArray[np.bool_]]:
     places = model.snapshot.place(rows).places
+    return {entity: places[entity] < 0 for entity in (USER, ITEM)}
+
+
+def _count_rows(rows: pl.DataFrame, cold: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
     return {
         "exposures": len(rows),
         "likes": int(rows[LIKED].sum()),
         "users": rows[USER].n_unique(),
         "items": rows[ITEM].n_unique(),
-        "cold_users": int((places[USER] < 0).sum()),
-        "cold_items": int((places[ITEM] < 0).sum()),
+        "cold_users": int(cold[USER].sum()),
+        "cold_items": int(cold[ITEM].sum()),
     }
 
 
@@ -283,8 +236,3 @@ def _losses_table(
 
 def _series(columns: dict[str, NDArray[np.float64]]) -> dict[str, pl.Series]:
     return {name: pl.Series(values) for name, values in columns.items()}
-
-
-def _window_dict(window: Window) -> dict[str, str]:
-    ends = {"known_before": window.cut, "from": window.start, "until": window.end}
-    return {name: instant.isoformat() for name, instant in ends.items()}

@@ -34,8 +34,9 @@ def parse_columns(roles: Roles) -> pl.LazyFrame:
 
     """
     stored = roles.rows.collect_schema()
-    parsed = [_parse(role, kind).alias(role) for role, kind in stored.items() if role not in (ROW, TIME)]
-    return roles.rows.with_columns(parsed)
+    apart = {ROW, TIME, *roles.groups}
+    parsed = [_parse(role, kind).alias(role) for role, kind in stored.items() if role not in apart]
+    return roles.rows.with_columns(parsed + [_labels(name) for name in roles.groups])
 
 
 def parse_text_ids(parsed: pl.DataFrame, roles: Roles) -> pl.DataFrame:
@@ -85,6 +86,11 @@ def _texts(raw: pl.Expr, kind: pl.DataType, role: str) -> pl.Expr:
         raise ConfigError(f"{role!r} must be an integer or a string, its column is {kind}")
     text = raw.cast(pl.String)
     return pl.when(text != "").then(text)
+
+
+def _labels(name: str) -> pl.Expr:
+    label = pl.col(name).cast(pl.String)
+    return pl.when(label != "").then(label)
 
 
 def _numbers(raw: pl.Expr, kind: pl.DataType, role: str) -> pl.Expr:

@@ -20,6 +20,7 @@ from recsys.schema import (
     CREATOR,
     DWELL,
     EXPOSED,
+    GROUP,
     HISTORY_ONLY,
     ITEM,
     LIKED,
@@ -59,6 +60,8 @@ class Roles:
         Roles whose strings stand for something else (see `Source`).
     signals, outcomes : tuple of str
         Names of the numbers among them. Dwell is a signal.
+    groups : tuple of str
+        Names of the texts that cut rows into groups.
 
     """
 
@@ -66,6 +69,7 @@ class Roles:
     texts: frozenset[str]
     signals: tuple[str, ...]
     outcomes: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -103,11 +107,13 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     wanted |= {name: text for name, text in numbers.items() if name not in from_events}
     if DWELL in wanted:
         signals[DWELL] = wanted[DWELL]
+    groups = _group_texts(source, settings, wanted)
+    wanted |= groups
     expressions = {role: _expression(text, role, source, from_events) for role, text in wanted.items()}
     with reading(source.name):
         rows = _select_before(source, expressions, settings, as_of)
     texts = frozenset(role for role, text in wanted.items() if text in source.texts)
-    return Roles(rows, texts, tuple(signals), tuple(outcomes))
+    return Roles(rows, texts, tuple(signals), tuple(outcomes), tuple(groups))
 
 
 def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
@@ -126,6 +132,21 @@ def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
                 'as in event_types = { view = ["VIEW"], like = ["LIKE"] }'
             )
     return wanted
+
+
+def _group_texts(source: Source, settings: EventsSettings, wanted: dict[str, str]) -> dict[str, str]:
+    """Name the groups: those declared, and the columns that say so and play no other role."""
+    declared = {f"{GROUP}{name}": text for name, text in settings.columns.groups.items()}
+    for name in declared:
+        if name in wanted:
+            raise ConfigError(f"{name!r} is a signal or an outcome: give the group another name")
+    taken = {*declared, *wanted, *wanted.values()}
+    found = [
+        name
+        for name, kind in source.types.items()
+        if name.startswith(GROUP) and name not in taken and not kind.is_nested() and kind != pl.Binary
+    ]
+    return declared | {name: name for name in found}
 
 
 def is_taken(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How sure a figure is: clustered standard errors and user-weighted bootstraps.
+"""How sure a figure is: clustered standard errors, user-weighted bootstraps, segments.
 
 Rows of one user are not independent, so that users, never rows, are what is resampled or summed over.
 All intervals are two-sided 95 %. Same input and same seed: the same bits, whatever the number of threads.
@@ -19,6 +19,7 @@ from recsys.inference._clustered import (
 )
 from recsys.inference._estimate import Estimate
 from recsys.inference._probability import probability_metrics
+from recsys.inference._segments import mark_discoveries, segment_biases
 
 __all__ = [
     "Estimate",
@@ -26,10 +27,12 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_sums",
     "clustered_standard_error",
+    "mark_discoveries",
     "mean_interval",
     "paired_difference",
     "probability_metrics",
     "ratio_of_sums",
+    "segment_biases",
     "two_way_standard_error",
     "user_sums",
 ]

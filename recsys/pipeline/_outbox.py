@@ -17,7 +17,7 @@ import polars as pl
 from recsys import store
 from recsys.config import Settings
 from recsys.evaluation import Evaluation
-from recsys.events import EventLog
+from recsys.events import EventLog, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
 from recsys.report import render_evaluation
@@ -116,7 +116,9 @@ class Outbox:
         evaluation : Evaluation
 
         """
-        report = render_evaluation(evaluation, describe_run(self.job.settings, self.log))
+        settings, log = self.job.settings, self.log
+        about = describe_run(settings, log)
+        report = render_evaluation(evaluation, about, profile(log), _without_paths(settings))
         self.run.write_json("evaluation/evaluation.json", evaluation.as_dict())
         self.run.write_bytes("evaluation/evaluation.html", report.encode())
         self.run.write_named_table("evaluation/losses.parquet", evaluation.losses)
@@ -189,14 +191,9 @@ def describe_run(settings: Settings, log: EventLog) -> dict[str, str]:
     dict of str to str
 
     """
-    counts = log.counts
-    reasons = ", ".join(f"{name}: {rows:,}" for name, rows in counts.reasons.items())
     return {
         "log": ", ".join(Path(file).name for file in log.files) or "a frame in memory",
         "as of": log.as_of.isoformat(),
-        "rows": f"{counts.read:,} read, {counts.accepted:,} accepted, {counts.duplicates:,} duplicates",
-        "refused": f"{counts.refused:,}" + (f" ({reasons})" if reasons else ""),
-        "settings": json.dumps(_without_paths(settings)),
         "settings sha256": settings_sha256(settings),
     }
 

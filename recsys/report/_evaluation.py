@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recsys.evaluation import Evaluation
-from recsys.inference import Estimate
-from recsys.report._figures import draw_reliability
+from recsys.report import _sections, _words
+from recsys.report._format import format_count, format_instant, format_interval, format_share, format_value
+from recsys.report._parts import list_pairs
 
 #: Name in `Evaluation.metrics`, heading, and which way is better.
-_COLUMNS = (
+_PROBABILITIES = (
     ("normalized_entropy", "NE", "lower"),
     ("auc", "AUC", "higher"),
     ("gauc", "GAUC", "higher"),
@@ -22,26 +21,33 @@ _COLUMNS = (
     ("log_loss", "log loss", "lower"),
     ("brier_skill", "Brier skill", "higher"),
     ("bias", "bias", "near 0"),
+)
+_RANKING = (
     ("ndcg@10", "NDCG@10", "higher"),
     ("recall@20", "Recall@20", "higher"),
+    ("map@10", "MAP@10", "higher"),
+    ("coverage@20", "coverage@20", "share of items shown"),
+    ("exposure_gini@20", "Gini@20", "0 is even"),
 )
-_MODELS = {
-    "base_rate": "base rate",
-    "item_rate": "item rate",
-    "user_item_rate": "user and item rate",
-    "all_rates": "all rates and counts, no factors",
-    "like_als": "calibrated like-ALS alone",
-}
 
 
-def render_evaluation(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
+def render_evaluation(
+    evaluation: Evaluation,
+    about: Mapping[str, Any],
+    profile: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> str:
     """Write the evaluation as one HTML file without network access.
 
     Parameters
     ----------
     evaluation : Evaluation
     about : mapping of str to value
-        What else to show, as name and text: the log, the settings, refused rows.
+        What it was made from, as name and text.
+    profile : mapping of str to value, optional
+        What the log holds, from `recsys.events.profile`.
+    settings : mapping of str to value, optional
+        Nested, as plain values.
 
     Returns
     -------
@@ -49,87 +55,42 @@ def render_evaluation(evaluation: Evaluation, about: Mapping[str, Any]) -> str:
         HTML. Every text of the user's is escaped.
 
     """
+    return (
+        _environment()
+        .get_template("evaluation.html")
+        .render(
+            evaluation=evaluation,
+            headline=_words.headline(evaluation),
+            words=_words.in_words(evaluation),
+            rate=evaluation.rows["likes"] / evaluation.rows["exposures"],
+            models=_words.name_models(evaluation),
+            gain=_words.GAIN,
+            probabilities=_PROBABILITIES,
+            ranking=_RANKING,
+            figures=_sections.main_figures(evaluation),
+            calibration=_sections.calibration_table(evaluation),
+            segments=_sections.segment_figures(evaluation),
+            segment_words=_words.say_segments(evaluation),
+            profile=_sections.profile_tables(profile) if profile else [],
+            settings=_sections.settings_table(settings) if settings else None,
+            about=list_pairs("This run", ("what", "value"), about.items()),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("recsys.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("recsys.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
-        "estimate": format_estimate,
-        "value": format_value,
-        "interval": format_interval,
+        "count": format_count,
         "instant": format_instant,
+        "interval": format_interval,
+        "share": format_share,
+        "value": format_value,
     }
-    rate = evaluation.rows["likes"] / evaluation.rows["exposures"]
-    return environment.get_template("evaluation.html").render(
-        evaluation=evaluation,
-        headline=headline(evaluation),
-        columns=_COLUMNS,
-        gain="normalized_entropy_gain",
-        models={
-            "recsys": evaluation.metrics,
-            **{_MODELS.get(k, k): v for k, v in evaluation.baselines.items()},
-        },
-        rate=rate,
-        figure=draw_reliability(evaluation.reliability, evaluation.reliability_null, rate),
-        about=dict(about),
-    )
-
-
-def headline(evaluation: Evaluation) -> str:
-    """Say the result in one sentence.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-
-    Returns
-    -------
-    str
-
-    """
-    entropy = evaluation.metrics["normalized_entropy"]
-    verdict = "above" if evaluation.calibration.above_null_band else "not above"
-    return (
-        f"{1 - entropy.value:.1%} of the uncertainty about a like was gone before the exposure "
-        f"(95 % interval {1 - entropy.high:.1%} to {1 - entropy.low:.1%}); "
-        f"miscalibration is {verdict} what chance alone would show."
-    )
-
-
-def format_estimate(figure: Estimate, digits: int = 3) -> str:
-    """Write a figure with its interval.
-
-    Parameters
-    ----------
-    figure : Estimate
-    digits : int
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> format_estimate(Estimate(0.7104, 0.6864, 0.7350))
-    '0.710 (0.686 to 0.735)'
-    >>> format_estimate(Estimate(math.nan, math.nan, math.nan))
-    'not estimable'
-
-    """
-    between = format_interval(figure, digits)
-    return f"{format_value(figure, digits)} ({between})" if between else format_value(figure, digits)
-
-
-def format_value(figure: Estimate, digits: int = 3) -> str:
-    """Write a figure alone."""
-    return f"{figure.value:.{digits}f}" if math.isfinite(figure.value) else "not estimable"
-
-
-def format_interval(figure: Estimate, digits: int = 3) -> str:
-    """Write an interval alone; nothing where there is none."""
-    ends = (figure.value, figure.low, figure.high)
-    return f"{figure.low:.{digits}f} to {figure.high:.{digits}f}" if all(map(math.isfinite, ends)) else ""
-
-
-def format_instant(instant: datetime) -> str:
-    """Write an instant to the second."""
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+    return environment
