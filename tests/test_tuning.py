@@ -73,20 +73,13 @@ def tuned(log: EventLog) -> pl.DataFrame:
 
 def test_every_dimension_names_a_setting_and_finds_it_again() -> None:
     space = default_space()
-    assert {"factors", "regularization", "alpha", "iterations", "l2", "head"} <= set(space)
+    assert {"factors", "regularization", "alpha", "iterations", "half_life", "head"} <= set(space)
     assert set(space) <= set(ModelSettings.model_fields)
     for name, dimension in space.items():
         ends = dimension.options if isinstance(dimension, Choice) else (dimension.low, dimension.high)
         for end in ends:
             setting = ModelSettings.model_validate({name: dimension.setting(end)}).__getattribute__(name)
             assert dimension.number(setting) == end
-
-
-def test_half_life_is_searched_as_soon_as_it_is_a_setting() -> None:
-    assert ("half_life" in default_space()) == ("half_life" in ModelSettings.model_fields)
-    days = Range(24, 60 * 24, whole=True, hours=True)
-    assert days.setting(36) == timedelta(days=1, hours=12)
-    assert [days.number(value) for value in (timedelta(days=2), timedelta(0), None)] == [48, None, None]
 
 
 def test_heads_are_never_auto() -> None:

@@ -15,8 +15,8 @@ told relative to their mean at the cut, and dot products in units of their typic
     _take       a log and a cut                -> Snapshot
 """
 
-from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
+from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import COUNT, DOT, EVIDENCE, RATE, TASTE, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, take_snapshot, usable_signals
 

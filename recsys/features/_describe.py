@@ -14,9 +14,9 @@ from recsys.features._effects import LINKS, Affinities, Effects, Met, estimate_e
 from recsys.features._rates import shrunk_log_odds
 from recsys.features._recency import (
     exposures_since,
+    largest_weight,
     late_effects,
     late_tastes,
-    largest_weight,
     smallest_weight,
     trends,
     weights_by_day,

@@ -132,9 +132,11 @@ class Expectation:
         """
         known = codes != UNSEEN
         held = codes[known]
-        expected = np.bincount(held, expit(self.log_odds[known]), minlength=size)
-        successes = np.bincount(held, self.success[known], minlength=size)
-        effects = shrunk_effects(successes, np.bincount(held, minlength=size).astype(float), expected)
+        successes, trials, expected = (
+            np.bincount(held, weights, minlength=size).astype(np.float64)
+            for weights in (self.success[known], None, expit(self.log_odds[known]))
+        )
+        effects = shrunk_effects(successes, trials, expected)
         self.log_odds += np.append(effects, 0.0)[codes]
         return effects
 

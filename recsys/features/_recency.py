@@ -61,9 +61,12 @@ def late_effects(
         Log-odds beyond the overall rate: `shrunk_effects` of the weighted counts.
 
     """
-    trials = np.bincount(users, weights, minlength=size)
+    trials, successes = (
+        np.bincount(users, counted, minlength=size).astype(np.float64)
+        for counted in (weights, weights * success)
+    )
     rate = (success.sum() + 0.5) / (len(success) + 1)
-    return shrunk_effects(np.bincount(users, weights * success, minlength=size), trials, rate * trials)
+    return shrunk_effects(successes, trials, rate * trials)
 
 
 def weights_by_day(times: pl.Series, cut: datetime) -> NDArray[np.float64]:
@@ -83,18 +86,14 @@ def weights_by_day(times: pl.Series, cut: datetime) -> NDArray[np.float64]:
     return np.asarray(0.5 ** (days / HALF_LIFE_DAYS))
 
 
-def largest_weight(
-    codes: NDArray[np.int32], weights: NDArray[np.float64], size: int
-) -> NDArray[np.float64]:
+def largest_weight(codes: NDArray[np.int32], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Take the largest weight of each entity, shape (size,); 0 where there is none."""
     largest = np.zeros(size)
     np.maximum.at(largest, codes, weights)
     return largest
 
 
-def smallest_weight(
-    codes: NDArray[np.int32], weights: NDArray[np.float64], size: int
-) -> NDArray[np.float64]:
+def smallest_weight(codes: NDArray[np.int32], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Take the smallest weight of each entity, shape (size,); 1 where there is none."""
     smallest = np.ones(size)
     np.minimum.at(smallest, codes, weights)
@@ -148,5 +147,5 @@ def late_tastes(
     shape: Any = (factors.n_users, len(directions))
     liked = csr_matrix((weights, (users, items)), shape=shape)
     total = np.asarray(liked.sum(axis=1)).reshape(-1, 1)
-    profiles = (liked @ directions) / (1.0 + total)
+    profiles = np.asarray(liked @ directions) / (1.0 + total)
     return Factors(profiles.astype(np.float32), directions.astype(np.float32))

@@ -18,7 +18,11 @@ DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
 HABIT, APPEAL, AFFINITY, LATELY = "habit:", "appeal:", "affinity:", "lately:"
 LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
 #: Log-odds that a head may take at their face value.
-EVIDENCE = (f"{USER}:{LATELY}{LIKED}", f"{APPEAL}{LIKED}", *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)))
+EVIDENCE = (
+    f"{USER}:{LATELY}{LIKED}",
+    f"{APPEAL}{LIKED}",
+    *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)),
+)
 ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
 
 
@@ -157,6 +161,6 @@ class Snapshot:
         blocks = [table.values[places[kind]] for kind, table in self.entities.items()]
         others = [table.effects[places[kind]] for kind, table in self.entities.items() if kind != USER]
         blocks += [self.entities[USER].effects[users], np.sum(others, axis=0)]
-        blocks += [one.of(users, places[kind]) for kind, one in self.affinities.items()]
+        blocks += [one.of(users, places[kind]).astype(float) for kind, one in self.affinities.items()]
         dots = [one.scores(users, items) / one.typical_score for one in (*self.factors.values(), self.tastes)]
         return np.column_stack([*blocks, *dots]).astype(np.float64, copy=False)

@@ -132,8 +132,7 @@ def _columns(snapshot: Snapshot, kind: str, rows: slice) -> dict[str, NDArray[np
     table = snapshot.entities[kind]
     features = {name: table.values[rows, column] for column, name in enumerate(table.names)}
     effects = {
-        f"{_EFFECT}{outcome}": table.effects[rows, column]
-        for column, outcome in enumerate(snapshot.outcomes)
+        f"{_EFFECT}{outcome}": table.effects[rows, column] for column, outcome in enumerate(snapshot.outcomes)
     }
     return features | effects
 
@@ -202,9 +201,7 @@ def _calibrator_values(head: ProbabilityHead | None) -> dict[str, Any]:
     return {"kind": "beta", **asdict(head.calibrator)}
 
 
-def _read_head(
-    head: dict[str, Any], calibrator: dict[str, Any], trees: bytes
-) -> ProbabilityHead | None:
+def _read_head(head: dict[str, Any], calibrator: dict[str, Any], trees: bytes) -> ProbabilityHead | None:
     if head["kind"] == "none":
         return None
     names = tuple(head["features"])

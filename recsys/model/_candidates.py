@@ -95,9 +95,7 @@ def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.removeprefix(DOT) for name in names if name.startswith(DOT))
 
 
-def _propose_by_crowd(
-    asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int
-) -> NDArray[np.int64]:
+def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int) -> NDArray[np.int64]:
     # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close.
     order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
     standing = np.empty((len(by_crowd), 1), np.float32)
@@ -106,9 +104,7 @@ def _propose_by_crowd(
     return best.users.astype(np.int64) * len(by_crowd) + best.items
 
 
-def _propose_by_factors(
-    factors: Factors, asked: Asked, n: int, threads: int
-) -> Iterator[NDArray[np.int64]]:
+def _propose_by_factors(factors: Factors, asked: Asked, n: int, threads: int) -> Iterator[NDArray[np.int64]]:
     items = asked.items.places[ITEM]
     known_items = np.flatnonzero(np.append(factors.item_factors.any(axis=1), False)[items])
     known_users = np.flatnonzero(np.append(factors.user_factors.any(axis=1), False)[asked.users])

@@ -16,7 +16,6 @@ from recsys.schema import ITEM, LIKED, TIME, USER
 from recsys.split import Window, exposures_in, known_before, require_both_labels, roll_cuts
 
 
-
 def reads(name: str) -> bool:
     """Say whether a head reads a feature: not the plain rates, which effects and habits say better."""
     return f":{RATE}" not in name

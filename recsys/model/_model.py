@@ -17,7 +17,7 @@ from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, UsageError
 from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
-from recsys.matrix import UNSEEN, IdIndex, UserItems, distinct_codes, interactions
+from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
 from recsys.model._artefact import from_files, to_files
 from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
 from recsys.model._rank import score_factors, score_order

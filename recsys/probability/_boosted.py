@@ -67,8 +67,8 @@ class BoostedHead:
 
     def logit_by_rounds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute log-odds after each number of trees in `ROUNDS`, shape (len(ROUNDS), n)."""
-        staged = [self._booster.predict(features, raw_score=True, num_iteration=one) for one in ROUNDS]
-        return np.stack(staged)
+        predict = self._booster.predict
+        return np.array([predict(features, raw_score=True, num_iteration=one) for one in ROUNDS])
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Split log-odds into what each feature adds to those of the average exposure of the fit.
@@ -92,7 +92,8 @@ class BoostedHead:
 
     @cached_property
     def _booster(self) -> lightgbm.Booster:
-        return _import_lightgbm().Booster(model_str=self.text)
+        booster: lightgbm.Booster = _import_lightgbm().Booster(model_str=self.text)
+        return booster
 
 
 def fit_boosted(
@@ -134,8 +135,6 @@ def fit_boosted(
     data = lightgbm.Dataset(features, liked.astype(float), weight=weights, params=parameters)
     text = lightgbm.train(parameters, data, num_boost_round=rounds).model_to_string()
     return BoostedHead(tuple(names), _without_parameters(text))
-
-
 
 
 def _without_parameters(text: str) -> str:

@@ -144,7 +144,7 @@ def fit_probability_head(
     ----------
     lessons : Lessons
     settings : ModelSettings
-        `head`, `folds` and `seed`.
+        `head`, `l2`, `folds` and `seed`.
     negatives_kept : float, optional
         Share of the unliked exposures that the log kept.
     threads : int, optional
@@ -182,7 +182,9 @@ def fit_probability_head(
             best.calibrator, best.held_out, liked, lessons.users, lessons.weights
         )
     base_rate = float(np.average(liked, weights=lessons.weights))
-    return ProbabilityHead(best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept)
+    return ProbabilityHead(
+        best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept
+    )
 
 
 def _kinds(head: str) -> tuple[Literal["logistic", "gbm"], ...]:
@@ -196,13 +198,14 @@ def _fit_logistic(
     def fit(part: Lessons, l2: float) -> LogisticHead:
         return fit_logistic(part.features, part.liked, part.names, l2, part.weights)
 
-    by_penalty = np.zeros((len(PENALTIES), len(folds)))
+    penalties = PENALTIES if settings.l2 is None else (settings.l2,)
+    by_penalty = np.zeros((len(penalties), len(folds)))
     for fold in np.unique(folds):
         own = folds == fold
         rest, features = lessons.where(~own), lessons.features[own]
-        by_penalty[:, own] = [fit(rest, l2).logit(features) for l2 in PENALTIES]
+        by_penalty[:, own] = [fit(rest, l2).logit(features) for l2 in penalties]
     best = int(np.argmin([_log_loss(logit, lessons) for logit in by_penalty]))
-    return _calibrate(fit(lessons, PENALTIES[best]), by_penalty[best], lessons)
+    return _calibrate(fit(lessons, penalties[best]), by_penalty[best], lessons)
 
 
 def _fit_boosted(
@@ -216,9 +219,7 @@ def _fit_boosted(
     by_rounds = np.zeros((len(ROUNDS), len(folds)))
     for fold in np.unique(folds):
         own = folds == fold
-        by_rounds[:, own] = fit(lessons.where(~own), ROUNDS[-1]).logit_by_rounds(
-            lessons.features[own]
-        )
+        by_rounds[:, own] = fit(lessons.where(~own), ROUNDS[-1]).logit_by_rounds(lessons.features[own])
     losses = [_log_loss(logit, lessons) for logit in by_rounds]
     best = int(np.argmin(losses))
     return _calibrate(fit(lessons, ROUNDS[best]), by_rounds[best], lessons)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from recsys.config import ModelSettings
@@ -14,7 +13,6 @@ from recsys.errors import UsageError, nearest
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_HOUR = timedelta(hours=1)
 _DIGITS = 3
 
 
@@ -25,17 +23,15 @@ class Range:
     Attributes
     ----------
     low, high : float
-        In the unit of the setting, or in hours.
+        In the unit of the setting.
     log : bool
         Search evenly over the logarithm.
     whole : bool
-    hours : bool
-        The setting is a length of time.
 
     Examples
     --------
-    >>> Range(1, 100).setting(23.4567), Range(24, 48, whole=True, hours=True).setting(36)
-    (23.5, datetime.timedelta(days=1, seconds=43200))
+    >>> Range(1, 100).setting(23.4567), Range(24, 48, whole=True).setting(36)
+    (23.5, 36)
 
     """
 
@@ -43,19 +39,15 @@ class Range:
     high: float
     log: bool = True
     whole: bool = False
-    hours: bool = False
 
     def number(self, setting: Any) -> float | None:
-        """Place a setting on this dimension; None when it has no place (no half-life at all)."""
-        if setting is None or (self.hours and not setting):
+        """Place a setting on this dimension; None when it has no place (a setting left to be chosen)."""
+        if setting is None:
             return None
-        number = setting / _HOUR if self.hours else setting
-        return max(1, round(number)) if self.whole else float(number)
+        return max(1, round(setting)) if self.whole else float(setting)
 
     def setting(self, number: Any) -> Any:
         """Turn a number of this dimension into the setting, to three significant digits."""
-        if self.hours:
-            return round(number) * _HOUR
         return int(number) if self.whole else float(f"{number:.{_DIGITS}g}")
 
     def holding(self, setting: Any) -> Range:
@@ -113,22 +105,17 @@ def default_space() -> dict[str, Dimension]:
     Examples
     --------
     >>> default_space()["factors"]
-    Range(low=8, high=256, log=True, whole=True, hours=False)
+    Range(low=8, high=256, log=True, whole=True)
 
     """
-    space: dict[str, Dimension] = {
+    return {
         "factors": Range(8, 256, whole=True),
         "regularization": Range(1e-3, 10),
         "alpha": Range(1, 100),
         "iterations": Range(5, 30, log=False, whole=True),
-        "l2": Range(0.1, 1000),
-        "half_life": Range(24, 60 * 24, whole=True, hours=True),
+        "half_life": Range(3, 300),
         "head": Choice(_heads()),
     }
-    # Until ModelSettings has the field.
-    if "half_life" not in ModelSettings.model_fields:
-        del space["half_life"]
-    return space
 
 
 def _heads() -> tuple[str, ...]:
