@@ -83,7 +83,7 @@ class TestRefusals:
             ("[modle]\nfactors = 3\n", r"^'modle' is not a setting: did you mean 'model'\?$"),
             ("[model]\nfactor = 3\n", r"^'model.factor' is not a setting: did you mean 'factors'\?$"),
             ("[events.columns]\nusr = 'u'\n", r"^'events.columns.usr' .* did you mean 'user'\?$"),
-            ("[model]\nzzz = 3\n", r"choose from 'alpha', 'engine', "),
+            ("[model]\nzzz = 3\n", r"choose from 'alpha', 'candidates', "),
             ("[model]\nfactors = 'many'\n", "model.factors: .*integer.*got 'many'"),
             ("[model]\nfactors = 2.5\n", "model.factors: .*got 2.5"),
             ("[model]\nfactors = 0\n", "model.factors: .*greater.*got 0"),

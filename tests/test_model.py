@@ -62,7 +62,13 @@ def with_head(model: WillLikeModel, seed: int, scale: float, calibrator: BetaCal
     """Put another head on a model: weights of both signs on every feature."""
     names = model.snapshot.names
     weights = scale * np.random.default_rng(seed).normal(size=len(names))
-    return replace(model, head=ProbabilityHead(LogisticHead(names, weights, 0.5), calibrator, 0.1))
+    return replace(model, head=ProbabilityHead(plain(names, weights, 0.5), calibrator, 0.1))
+
+
+def plain(names: tuple[str, ...], weights: NDArray[np.float64], intercept: float) -> LogisticHead:
+    """A head that holds nothing back."""
+    wide = np.full(len(names), np.inf)
+    return LogisticHead(names, weights, intercept, -wide, wide, np.zeros(len(names)))
 
 
 def brute_force(model: WillLikeModel, pairs: pl.DataFrame, seen: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -82,11 +88,10 @@ class TestPredictProba:
     def test_is_the_calibrated_head_of_the_features(self, model: WillLikeModel, log: EventLog) -> None:
         assert model.head is not None
         rows = log.exposures.head(300)
-        features = model.snapshot.pair_features(model.snapshot.place(rows))
-        for name, floor in model.head.head.floors.items():
-            column = features[:, model.snapshot.names.index(name)]
-            np.maximum(column, floor, out=column)
-        raw = expit(features @ model.head.head.weights + model.head.head.intercept)
+        head = model.head.head
+        assert isinstance(head, LogisticHead)
+        features = np.clip(model.features(model.snapshot.place(rows)), head.lows, head.highs)
+        raw = expit(features @ head.weights + head.intercept)
         beta = model.head.calibrator
         expected = expit(beta.a * np.log(raw) - beta.b * np.log1p(-raw) + beta.c)
         found = model.predict_proba(rows)
@@ -186,7 +191,7 @@ class TestRecommend:
         # Items of one category are all but tied: float32 cannot tell them apart.
         weights = {"category:rate:liked": 1e3, "item_id:ln_exposures": tiny}
         values = np.array([weights.get(name, 0.0) for name in model.snapshot.names])
-        head = ProbabilityHead(LogisticHead(model.snapshot.names, values, 0.0), BetaCalibrator(1, 1, 0), 0.1)
+        head = ProbabilityHead(plain(model.snapshot.names, values, 0.0), BetaCalibrator(1, 1, 0), 0.1)
         other, links = replace(model, head=head), model.snapshot.links["category"][:-1]
         items = model.snapshot.entities["item_id"].index.ids.filter(pl.Series(links == links[0]))[:9]
         found = other.recommend(
@@ -285,6 +290,48 @@ class TestRecommend:
     ) -> None:
         with pytest.raises(error, match=said):
             model.recommend(**arguments)
+
+
+class TestCandidates:
+    def test_fewer_candidates_rank_what_is_proposed_alike(
+        self, model: WillLikeModel, ids: tuple[pl.Series, pl.Series]
+    ) -> None:
+        few, every = (model.recommend(ids[0], 5, candidates=number) for number in (5, 1000))
+        assert few.group_by("user_id").len()["len"].min() == 5
+        both = few.join(model.predict_proba(few.select("user_id", "item_id")), on=["user_id", "item_id"])
+        assert (both["will_like"] == both["will_like_right"]).all()
+        best = few.group_by("user_id").agg(pl.col("will_like").sum()).sort("user_id")
+        ceiling = every.group_by("user_id").agg(pl.col("will_like").sum()).sort("user_id")
+        assert (best["will_like"] <= ceiling["will_like"] + 1e-6).all()
+
+    @pytest.mark.parametrize("most", [1, 2])
+    def test_at_most_so_many_of_one_creator(self, model: WillLikeModel, most: int) -> None:
+        items = model.snapshot.entities["item_id"].index.ids
+        creators = pl.DataFrame({"item_id": items, "creator": model.snapshot.links["creator_id"][:-1]})
+        found = model.recommend(n=6, max_per_creator=most).join(creators, on="item_id")
+        counts = found.filter(pl.col("creator") >= 0).group_by("user_id", "creator").len()["len"]
+        assert counts.max() == most
+        free = model.recommend(n=60).join(creators, on="item_id").sort("user_id", "rank")
+        standing = pl.int_range(pl.len()).over("user_id", "creator")
+        greedy = free.filter((pl.col("creator") < 0) | (standing < most)).group_by(
+            "user_id", maintain_order=True
+        )
+        assert greedy.head(6)["item_id"].equals(found.sort("user_id", "rank")["item_id"])
+
+    @pytest.mark.parametrize("wrong", [{"candidates": 0}, {"max_per_creator": 0}])
+    def test_numbers_below_one_are_refused(self, model: WillLikeModel, wrong: dict[str, int]) -> None:
+        with pytest.raises(UsageError, match="must be at least 1, got 0"):
+            model.recommend(n=3, **wrong)
+
+
+@pytest.mark.parametrize("head", ["gbm", "auto"])
+def test_other_heads_serve_and_come_back_from_files(log: EventLog, small: ModelSettings, head: str) -> None:
+    fitted = WillLikeModel.fit(log, small.model_copy(update={"head": head}))
+    again = WillLikeModel.from_files(fitted.to_files())
+    pairs = log.exposures.select("user_id", "item_id").head(50)
+    assert again.predict_proba(pairs).equals(fitted.predict_proba(pairs))
+    assert again.to_files() == fitted.to_files()
+    assert ("trees.txt" in fitted.to_files()) == (fitted.to_files()["head.json"].count(b'"gbm"') == 1)
 
 
 class TestPositivesOnly:
@@ -392,11 +439,13 @@ class TestBytes:
 
     def test_how_ids_lie_in_memory_does_not_show(self, model: WillLikeModel) -> None:
         ids, table = pl.Series(np.arange(300_000)), model.snapshot.entities["user_id"]
-        values = np.zeros((300_001, len(table.names)))
+        values, effects = np.zeros((300_001, len(table.names))), np.zeros((300_001, table.effects.shape[1]))
         found = set()
         for chunks in ([ids], [ids[:9], ids[9:]]):
             index = IdIndex(pl.concat(chunks, rechunk=False))
-            entities = model.snapshot.entities | {"user_id": replace(table, index=index, values=values)}
+            entities = model.snapshot.entities | {
+                "user_id": replace(table, index=index, values=values, effects=effects)
+            }
             other = replace(model, snapshot=replace(model.snapshot, entities=entities))
             found.add(other.to_files()["users.parquet"])
         assert len(found) == 1

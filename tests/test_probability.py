@@ -18,6 +18,8 @@ from recsys.errors import DataError
 from recsys.matrix import one_blas_thread
 from recsys.probability import (
     BetaCalibrator,
+    BoostedHead,
+    Lessons,
     LogisticHead,
     ProbabilityHead,
     clustered_covariance,
@@ -45,6 +47,19 @@ def draw(seed: int, rows: int = 3000, rate: float = -2.0) -> tuple[Vector, NDArr
 
 def names(features: Vector) -> list[str]:
     return [f"x{column}" for column in range(features.shape[1])]
+
+
+def plain(names: tuple[str, ...], weights: Vector, intercept: float) -> LogisticHead:
+    """A head that holds nothing back."""
+    wide = np.full(len(names), np.inf)
+    return LogisticHead(names, weights, intercept, -wide, wide, np.zeros(len(names)))
+
+
+def fit(
+    features: Vector, liked: NDArray[np.bool_], users: NDArray[np.int32], settings: ModelSettings
+) -> ProbabilityHead:
+    lessons = Lessons(features, liked, users, names(features), np.ones(len(liked)))
+    return fit_probability_head(lessons, settings)
 
 
 def log_loss(p: Vector, liked: NDArray[np.bool_]) -> float:
@@ -98,7 +113,7 @@ class TestLogistic:
 
     def test_log_odds_of_a_row_do_not_depend_on_the_others(self) -> None:
         rng = np.random.default_rng(0)
-        features, head = rng.normal(size=(701, 17)), LogisticHead(tuple("x" * 17), rng.normal(size=17), 0.1)
+        features, head = rng.normal(size=(701, 17)), plain(tuple("x" * 17), rng.normal(size=17), 0.1)
         every = head.logit(features)
         assert (
             np.concatenate([head.logit(features[i : i + 1]) for i in range(701)]).tobytes() == every.tobytes()
@@ -111,7 +126,7 @@ class TestLogistic:
         found = []
         for threads in (1, 2):
             with threadpool_limits(threads, user_api="blas"):
-                found.append(fit_probability_head(features, liked, users, names(features), ModelSettings()))
+                found.append(fit(features, liked, users, ModelSettings()))
         assert found[0].head.weights.tobytes() == found[1].head.weights.tobytes()
         assert found[0].calibrator == found[1].calibrator
 
@@ -247,9 +262,7 @@ class TestProbabilityHead:
 
     def test_is_head_then_calibrator(self) -> None:
         features, _ = draw(0, rows=50)
-        head = ProbabilityHead(
-            LogisticHead(tuple("abcde"), np.arange(5.0), 2.0), BetaCalibrator(2, 0.5, -1), 0.1
-        )
+        head = ProbabilityHead(plain(tuple("abcde"), np.arange(5.0), 2.0), BetaCalibrator(2, 0.5, -1), 0.1)
         p = expit(features @ np.arange(5.0) + 2.0)
         with np.errstate(divide="ignore"):
             z = 2 * np.log(p) - 0.5 * np.log1p(-p) - 1
@@ -258,7 +271,7 @@ class TestProbabilityHead:
     def test_serving_head_is_fitted_on_all_rows(self) -> None:
         features, liked = draw(0)
         users = np.arange(3000, dtype=np.int32) % 100
-        found = fit_probability_head(features, liked, users, names(features), self.SETTINGS)
+        found = fit(features, liked, users, self.SETTINGS)
         everything = fit_logistic(features, liked, names(features), 0.1)
         np.testing.assert_allclose(found.head.weights, everything.weights)
         assert found.head.names == tuple(names(features))
@@ -270,7 +283,7 @@ class TestProbabilityHead:
         users = np.repeat(np.arange(150, dtype=np.int32), 20)
         marks, habit = rng.normal(size=(300, 60)), rng.normal(-1, 2, 300)
         liked = rng.random(3000) < expit(habit[users])
-        head = fit_probability_head(marks[users], liked, users, names(marks), self.SETTINGS)
+        head = fit(marks[users], liked, users, self.SETTINGS)
         raw = expit(head.head.logit(marks[150:]))
         truth = expit(habit[150:])
         cross = [
@@ -284,23 +297,18 @@ class TestProbabilityHead:
     def test_codes_of_the_users_do_not_matter_while_their_order_stays(self) -> None:
         features, liked = draw(1)
         users = np.arange(3000, dtype=np.int32) % 70
-        found = [
-            fit_probability_head(features, liked, codes, names(features), self.SETTINGS)
-            for codes in (users, users * 1000 + 5)
-        ]
+        found = [fit(features, liked, codes, self.SETTINGS) for codes in (users, users * 1000 + 5)]
         assert found[0].calibrator == found[1].calibrator
 
     @pytest.mark.parametrize("label", [True, False])
     def test_one_label_is_refused(self, label: bool) -> None:
         with pytest.raises(DataError, match="liked and unliked exposures"):
-            fit_probability_head(
-                np.ones((9, 1)), np.full(9, label), np.arange(9, dtype=np.int32), ["x"], self.SETTINGS
-            )
+            fit(np.ones((9, 1)), np.full(9, label), np.arange(9, dtype=np.int32), self.SETTINGS)
 
     def test_likes_of_a_single_user_cannot_be_held_out(self) -> None:
         users = np.arange(100, dtype=np.int32) // 10
         with pytest.raises(DataError, match="too few users to hold out a fold of 5"):
-            fit_probability_head(np.ones((100, 1)), users == 3, users, ["x"], self.SETTINGS)
+            fit(np.ones((100, 1)), users == 3, users, self.SETTINGS)
 
 
 def test_a_head_does_not_extrapolate_to_what_is_newer_than_all_it_was_fitted_on() -> None:
@@ -310,3 +318,100 @@ def test_a_head_does_not_extrapolate_to_what_is_newer_than_all_it_was_fitted_on(
     head = fit_logistic(counts[:, None], liked, ["item_id:ln_exposures"], 1.0)
     never_shown, least_shown, most_shown = head.logit(np.array([[-5.0], [counts.min()], [4.0]]))
     assert never_shown == least_shown > most_shown
+
+
+def test_evidence_is_taken_at_face_value_where_there_is_little_to_learn_from() -> None:
+    rng = np.random.default_rng(0)
+    evidence, other = rng.normal(size=(2, 400))
+    liked = rng.random(400) < expit(evidence - 2)
+    held = fit_logistic(np.column_stack([evidence, other]), liked, ["appeal:liked", "dot:liked"], 1e9)
+    np.testing.assert_allclose(held.weights, [1, 0], atol=1e-4)
+    free = fit_logistic(np.column_stack([evidence, other]), liked, ["appeal:liked", "dot:liked"], 1e-6)
+    plain_fit = fit_logistic(np.column_stack([evidence, other]), liked, ["x", "y"], 1e-6)
+    np.testing.assert_allclose(free.weights, plain_fit.weights, atol=1e-4)
+
+
+def test_weights_count_rows() -> None:
+    features, liked = draw(2, rows=900)
+    times = np.random.default_rng(0).integers(1, 4, 900)
+    weighed = fit_logistic(features, liked, names(features), 1.0, times.astype(float))
+    copied = fit_logistic(features.repeat(times, axis=0), liked.repeat(times), names(features), 1.0)
+    np.testing.assert_allclose(weighed.logit(features), copied.logit(features), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[Vector, NDArray[np.bool_], NDArray[np.int32]]:
+    """Likes that follow an exclusive or: no weight on either feature says anything."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(6000, 3))
+    liked = rng.random(6000) < np.where((features[:, 0] > 0) ^ (features[:, 1] > 0), 0.5, 0.05)
+    return features, liked, np.arange(6000, dtype=np.int32) // 10
+
+
+@pytest.fixture(scope="module")
+def boosted(rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]]) -> ProbabilityHead:
+    return fit(*rows, ModelSettings(head="gbm"))
+
+
+class TestBoosted:
+    SETTINGS = ModelSettings(head="gbm")
+
+    def test_sees_what_no_sum_of_features_says(
+        self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]], boosted: ProbabilityHead
+    ) -> None:
+        features, liked, users = rows
+        logistic = fit(features, liked, users, ModelSettings())
+        assert log_loss(boosted.predict(features), liked) < 0.85 * log_loss(logistic.predict(features), liked)
+
+    def test_auto_takes_the_better_one(
+        self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]]
+    ) -> None:
+        assert isinstance(fit(*rows, ModelSettings(head="auto")).head, BoostedHead)
+        features, liked = draw(0)
+        users = np.arange(3000, dtype=np.int32) % 100
+        assert isinstance(fit(features, liked, users, ModelSettings(head="auto")).head, LogisticHead)
+
+    def test_contributions_add_up_and_text_is_all_there_is(
+        self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]], boosted: ProbabilityHead
+    ) -> None:
+        features = rows[0][:200]
+        head = boosted.head
+        assert isinstance(head, BoostedHead)
+        split = head.contributions(features)
+        np.testing.assert_allclose(split.base + split.parts.sum(axis=1), head.logit(features), atol=1e-9)
+        again = BoostedHead(head.names, head.text)
+        assert again.logit(features).tobytes() == head.logit(features).tobytes()
+        assert "num_threads" not in head.text
+
+    def test_threads_change_no_byte(
+        self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]], boosted: ProbabilityHead
+    ) -> None:
+        features, liked, users = rows
+        lessons = Lessons(features, liked, users, names(features), np.ones(len(liked)))
+        assert fit_probability_head(lessons, self.SETTINGS, threads=1) == boosted
+
+
+def test_contributions_of_a_logistic_head_add_up() -> None:
+    features, liked = draw(0)
+    head = fit_logistic(features, liked, names(features), 10.0)
+    split = head.contributions(features)
+    np.testing.assert_allclose(split.base + split.parts.sum(axis=1), head.logit(features), atol=1e-9)
+    assert split.parts.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.5])
+def test_sampled_negatives_are_put_back(kept: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60_000)
+    truth = expit(x - 3)
+    liked = rng.random(60_000) < truth
+    logged = liked | (rng.random(60_000) < kept)
+    users = np.arange(60_000, dtype=np.int32)[logged] // 5
+    lessons = Lessons(x[logged][:, None], liked[logged], users, ["x"], np.ones(int(logged.sum())))
+    head = fit_probability_head(lessons, ModelSettings(), negatives_kept=kept)
+    order = head.head.logit(x[:, None])
+    assert head.will_like(order).mean() == pytest.approx(truth.mean(), rel=0.03)
+    assert head.predict(x[logged][:, None]).mean() == pytest.approx(liked[logged].mean(), rel=0.01)
+    bounds = head.interval(order)
+    assert (bounds.low <= head.will_like(order)).all()
+    assert (head.will_like(order) <= bounds.high).all()

@@ -166,8 +166,8 @@ def _describe_users_lately(
 
 
 def _describe_items_lately(history: History) -> dict[str, NDArray[np.float64]]:
-    items, size = history.places[ITEM], len(history.indices[ITEM])
-    weights = weights_by_day(history.known[TIME], history.cut)
+    items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
+    weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
     newness = np.append(smallest_weight(items, weights, size), 1.0)
     return {NEWNESS: newness, TREND: np.append(trends(items, weights, size), 0.0)}
 

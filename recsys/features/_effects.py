@@ -21,6 +21,7 @@ from recsys.matrix import UNSEEN
 from recsys.schema import CATEGORY, CREATOR, ITEM, USER
 
 _LN_PRECISION = (-5.0, 14.0)
+_LEAST_MEAN = 1e-9
 #: From the broad to the narrow.
 LINKS = (CATEGORY, CREATOR)
 
@@ -161,7 +162,7 @@ def shrunk_effects(
     effects = np.zeros(len(trials))
     seen = trials > 0
     k, m = successes[seen], trials[seen]
-    mu = expected[seen] / m
+    mu = np.clip(expected[seen] / m, _LEAST_MEAN, 1 - _LEAST_MEAN)
     s = fit_precision(k, m, mu)
     effects[seen] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
     return effects
