@@ -367,8 +367,8 @@ class TestBoosted:
         self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]]
     ) -> None:
         assert isinstance(fit(*rows, ModelSettings(head="auto")).head, BoostedHead)
-        features, liked = draw(0)
-        users = np.arange(3000, dtype=np.int32) % 100
+        features, users = rows[0], rows[2]
+        liked = np.random.default_rng(1).random(len(users)) < expit(features.sum(axis=1) - 2)
         assert isinstance(fit(features, liked, users, ModelSettings(head="auto")).head, LogisticHead)
 
     def test_contributions_add_up_and_text_is_all_there_is(
