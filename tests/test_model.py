@@ -443,9 +443,8 @@ class TestBytes:
         found = set()
         for chunks in ([ids], [ids[:9], ids[9:]]):
             index = IdIndex(pl.concat(chunks, rechunk=False))
-            entities = model.snapshot.entities | {
-                "user_id": replace(table, index=index, values=values, effects=effects)
-            }
+            users = replace(table, index=index, values=values, effects=effects)
+            entities = model.snapshot.entities | {"user_id": users}
             other = replace(model, snapshot=replace(model.snapshot, entities=entities))
             found.add(other.to_files()["users.parquet"])
         assert len(found) == 1

@@ -27,7 +27,7 @@ from recsys.config import (
 )
 from recsys.engines import LocalEngine
 from recsys.errors import ConfigError, DataError, InputError, UsageError
-from recsys.events import EventLog
+from recsys.events import EventLog, read_events
 from recsys.inference import paired_difference
 from recsys.matrix import distinct_codes
 from recsys.pipeline._toml import format_duration, settings_toml

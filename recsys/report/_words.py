@@ -17,7 +17,8 @@ _MODELS = {
     "base_rate": "base rate",
     "item_rate": "item rate",
     "user_item_rate": "user and item rate",
-    "all_rates": "all rates and counts, no factors",
+    "all_rates": "all rates and counts",
+    "no_factors": "recsys without factors",
     "like_als": "calibrated like-ALS alone",
 }
 _KINDS = {
