@@ -1,18 +1,20 @@
 """What a head may know about a (user, item) pair at a cut.
 
-A `Snapshot` holds everything that was known before one cut: factors of each signal, and a table of
-rates and counts for each kind of entity (user, item, creator, category), whose last row is an
-entity never seen. The features of a pair are rows of those tables side by side, then one dot product a
-factorisation. Training and serving both call `Snapshot.pair_features`; nothing else makes features.
+A `Snapshot` holds everything that was known before one cut: factors of each signal, a table of effects, rates and
+counts for each kind of entity (user, item, creator, category), whose last row is an entity never seen, and what
+users make of creators and categories. The features of a pair are rows of those tables side by side, then one dot product a factorisation. Training and serving both call `Snapshot.pair_features`; nothing else makes features.
 
 A head is fitted at one cut and serves at a later one, where every count and score has grown. So counts are
 told relative to their mean at the cut, and dot products in units of their typical score.
 
 .. code-block:: text
 
-    _rates      successes and trials           -> shrunk log-odds
-    _snapshot   what was known before a cut    -> features of pairs
-    _take       a log and a cut                -> Snapshot
+    _rates      successes and trials                 -> shrunk log-odds
+    _effects    who met what, and an outcome         -> what each entity adds, in log-odds
+    _recency    the same, the latest weighing more
+    _describe   the exposures before a cut           -> tables of entities
+    _snapshot   what was known before a cut          -> features of pairs
+    _take       a log and a cut                      -> Snapshot
 """
 
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects

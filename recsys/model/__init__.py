@@ -2,8 +2,10 @@
 
 .. code-block:: text
 
-    _model      a snapshot and a head: fit, predict_proba, recommend
-    _rank       exact top-n by will_like
+    _candidates which items are worth scoring for whom
+    _rank       ranking by score, for a log without probabilities
+    _model      a snapshot and a head: predict_proba, recommend
+    _fit        the procedure: a head from a window, then a refresh
     _artefact   a model <-> files, without pickle
 """
 
