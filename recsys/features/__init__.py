@@ -2,7 +2,9 @@
 
 A `Snapshot` holds everything that was known before one cut: factors of each signal, a table of effects, rates and
 counts for each kind of entity (user, item, creator, category), whose last row is an entity never seen, and what
-users make of creators and categories. The features of a pair are rows of those tables side by side, then one dot product a factorisation. Training and serving both call `Snapshot.pair_features`; nothing else makes features.
+users make of creators and categories. The features of a pair are rows of those tables side by side, then one
+dot product a factorisation.
+Training and serving both call `Snapshot.pair_features`; nothing else makes features.
 
 A head is fitted at one cut and serves at a later one, where every count and score has grown. So counts are
 told relative to their mean at the cut, and dot products in units of their typical score.
