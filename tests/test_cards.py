@@ -111,8 +111,9 @@ def test_kuairand_reads_the_shared_log() -> None:
 
 
 def _columns_of_the_card() -> list[str]:
-    columns = load_settings(CARDS / "kuairand-pure").events.columns.model_dump(exclude={"event_type"})
-    return [name for name in columns.values() if name is not None]
+    columns = load_settings(CARDS / "kuairand-pure").events.columns
+    roles = columns.model_dump(exclude={"event_type", "groups"})
+    return [name for name in (*roles.values(), *columns.groups.values()) if name is not None]
 
 
 def test_movielens_likes_are_four_stars_and_more(tmp_path: Path) -> None:
