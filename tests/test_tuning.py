@@ -36,6 +36,7 @@ from recsys.split import exposures_in, split_by_time
 from recsys.store import open_run, to_parquet
 from recsys.tuning import Choice, Objective, Range, Tuning, default_space, log_before, rolling_folds
 from recsys.tuning import tune as tune_on_threads
+from recsys.tuning._space import place, searched
 from recsys.tuning._study import Search
 from recsys_cli.app import main
 
@@ -82,12 +83,15 @@ def test_every_dimension_names_a_setting_and_finds_it_again() -> None:
             assert dimension.number(setting) == end
 
 
-def test_heads_are_never_auto() -> None:
+def test_heads_are_what_settings_allow_but_never_auto() -> None:
     head = default_space()["head"]
     assert isinstance(head, Choice)
-    assert "logistic" in head.options
     assert "auto" not in head.options
-    assert head.number("auto") is None
+    space = default_space()
+    assert space["head"] == Choice(("logistic", "gbm"))
+    assert "head" in searched(space, ModelSettings(head="auto"))
+    assert "head" not in place(searched(space, ModelSettings(head="auto")), ModelSettings(head="auto"))
+    assert place(space, ModelSettings(head="gbm"))["head"] == "gbm"
 
 
 def test_a_dimension_that_names_no_setting_is_refused(log: EventLog) -> None:
@@ -208,13 +212,16 @@ def test_trial_0_is_the_base_wherever_it_lies(log: EventLog) -> None:
     assert "No trial of 1 is better" in found.verdict
 
 
-def test_the_figures_are_those_of_the_losses(log: EventLog, tuned: pl.DataFrame, cut: datetime) -> None:
+@pytest.mark.parametrize("l2", [10.0, 1e7])
+def test_the_figures_of_the_base_are_those_of_its_losses(log: EventLog, cut: datetime, l2: float) -> None:
+    base = MODEL.model_copy(update={"l2": l2})
+    found = tune(log, Settings(model=base), trials=1, space=SPACE).trials
     folds = rolling_folds(log_before(log, cut), split_by_time(SETTINGS.windows, log.as_of), MODEL.folds)
-    losses = list(Objective(log_before(log, cut), folds, 1).losses(MODEL))
+    losses = list(Objective(log_before(log, cut), folds, 1).losses(base))
     liked = pl.concat([fold.rows for fold in folds])["liked"].to_numpy()
     rate = liked.mean()
     entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    assert tuned["normalized_entropy"][0] == pytest.approx(np.concatenate(losses).mean() / entropy)
+    assert found["normalized_entropy"][0] == pytest.approx(np.concatenate(losses).mean() / entropy)
 
 
 @pytest.fixture(scope="module")
@@ -467,7 +474,7 @@ Call = Callable[..., tuple[int, str, str]]
 def test_tune_leaves_settings_that_run(call: Call, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = call("tune", "-c", world, "-o", "found", "--trials", 3, "-j", 1)
     assert status == 0, err
-    assert "trial 3 of 3" in err
+    assert "3 of 3 done" in err
     assert "settings it began with" in out
     text = Path("found/tuned.toml").read_text()
     trials = pl.read_parquet("found/tuning/trials.parquet")

@@ -160,8 +160,8 @@ class Search:
             "stopped early" if last.value is None or last.state.name != "COMPLETE" else f"NE {last.value:.4f}"
         )
         told = {"event": "trial", "trial": last.number, "state": last.state.name.lower()}
-        line = "trial %d of %d: %s (best: %.4f, trial %d)"
-        _log.info(line, last.number + 1, trials, said, best.value, best.number, extra=told)
+        line = "trial %d: %s (best: %.4f, trial %d; %d of %d done)"
+        _log.info(line, last.number, said, best.value, best.number, last.number + 1, trials, extra=told)
 
 
 def best_of(trials: list[FrozenTrial]) -> FrozenTrial:

@@ -46,7 +46,7 @@ class Tuning:
     trials : polars.DataFrame
         One row a trial, in order: `trial`, `state` (complete or pruned), each searched setting,
         `normalized_entropy` and its user-clustered `standard_error` (null when pruned), `fold_1`, ...:
-        that of each third of the window alone, null where it was not computed.
+        that of each scored third of the window alone, null where it was not computed.
     gain : Estimate
         How much higher the base's normalised entropy is than the best's: paired on the same rows,
         user-clustered, its interval widened for the choice among so many trials (Bonferroni). 0 without
