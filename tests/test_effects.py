@@ -19,7 +19,7 @@ from recsys.factors import Factors
 from recsys.features import Snapshots, fit_precision, shrunk_effects
 from recsys.features._recency import exposures_since, late_tastes, trends
 from recsys.matrix import one_blas_thread
-from recsys.model._fit import collect_lessons
+from recsys.model._lessons import collect_lessons
 from recsys.split import Window, known_before, roll_cuts
 
 Day = Callable[[float], datetime]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -69,6 +70,17 @@ def test_the_gain_is_the_paired_difference_of_normalised_entropies(evaluation: E
     for figures in evaluation.baselines.values():
         difference = figures["normalized_entropy"].value - evaluation.metrics["normalized_entropy"].value
         assert figures["normalized_entropy_gain"].value == pytest.approx(difference, abs=1e-12)
+
+
+def test_the_ranking_is_that_of_the_candidates_that_would_be_served(
+    draw_frame: Callable[..., pl.DataFrame], read_exposures: Callable[..., EventLog]
+) -> None:
+    log = read_exposures(draw_frame(seed=2, items=600))
+    few = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"candidates": 1})})
+    every = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"candidates": 10_000})})
+    found = [evaluate(log, settings).metrics for settings in (few, every)]
+    assert found[0]["ndcg@10"] != found[1]["ndcg@10"]
+    assert found[0]["normalized_entropy"] == found[1]["normalized_entropy"]
 
 
 def test_the_base_rate_neither_ranks_nor_informs(evaluation: Evaluation) -> None:

@@ -318,6 +318,13 @@ class TestCandidates:
         )
         assert greedy.head(6)["item_id"].equals(found.sort("user_id", "rank")["item_id"])
 
+    def test_creators_cannot_be_limited_where_there_are_none(
+        self, frame: pl.DataFrame, small: ModelSettings
+    ) -> None:
+        model = WillLikeModel.fit(frame.drop("creator_id"), small)
+        with pytest.raises(UsageError, match="max_per_creator needs a log with creators"):
+            model.recommend([10], max_per_creator=1)
+
     @pytest.mark.parametrize("wrong", [{"candidates": 0}, {"max_per_creator": 0}])
     def test_numbers_below_one_are_refused(self, model: WillLikeModel, wrong: dict[str, int]) -> None:
         with pytest.raises(UsageError, match="must be at least 1, got 0"):

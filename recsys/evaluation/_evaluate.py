@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.config import EvaluationSettings, Settings
+from recsys.config import EvaluationSettings, ModelSettings, Settings
 from recsys.errors import DataError
 from recsys.evaluation._evaluation import Evaluation
 from recsys.evaluation._score import score_calibration, score_ranking
@@ -98,7 +98,7 @@ def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: Evaluat
         for name, use in BASELINES.items()
     }
     seen = known_before(log.shown, windows.test.cut)
-    trial = _Trial(rows, seen, windows.test, windows.calibrate, settings, snapshots.settings.seed)
+    trial = _Trial(rows, seen, windows.test, windows.calibrate, settings, snapshots.settings)
     return _score(trial, model, baselines)
 
 
@@ -127,7 +127,7 @@ def evaluate_model(model: WillLikeModel, log: EventLog, settings: Settings) -> E
     rows = exposures_in(log.exposures, window, log.settle)
     require_both_labels(rows, window, "scored")
     seen = known_before(log.shown, cut)
-    return _score(_Trial(rows, seen, window, None, settings.evaluation, settings.model.seed), model, {})
+    return _score(_Trial(rows, seen, window, None, settings.evaluation, settings.model), model, {})
 
 
 def _with_negatives(log: EventLog) -> EventLog:
@@ -148,7 +148,12 @@ class _Trial:
     window: Window
     calibrate: Window | None
     settings: EvaluationSettings
-    seed: int
+    procedure: ModelSettings
+
+    @property
+    def seed(self) -> int:
+        """Of draws of users and labels."""
+        return self.procedure.seed
 
     def figures(self, model: WillLikeModel, will_like: NDArray[np.float64]) -> dict[str, Estimate]:
         """Score one model's probabilities and its ranking."""
@@ -161,7 +166,7 @@ class _Trial:
                 draws=self.settings.bootstraps,
                 seed=self.seed,
             ),
-            **score_ranking(model, self.rows, self.seen, self.settings, self.seed),
+            **score_ranking(model, self.rows, self.seen, self.settings, self.procedure),
         }
 
 

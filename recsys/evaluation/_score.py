@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.config import EvaluationSettings
+from recsys.config import EvaluationSettings, ModelSettings
 from recsys.inference import Estimate, bootstrap_interval, ratio_of_sums
 from recsys.metrics import (
     average_precision_at,
@@ -101,9 +101,13 @@ def score_calibration(
 
 
 def score_ranking(
-    model: WillLikeModel, rows: pl.DataFrame, seen: pl.DataFrame, settings: EvaluationSettings, seed: int
+    model: WillLikeModel,
+    rows: pl.DataFrame,
+    seen: pl.DataFrame,
+    settings: EvaluationSettings,
+    procedure: ModelSettings,
 ) -> dict[str, Estimate]:
-    """Rank the catalogue for every user with a like in the window, and look where the likes stand.
+    """Rank as is served, for every user with a like in the window, and look where the likes stand.
 
     Parameters
     ----------
@@ -113,7 +117,8 @@ def score_ranking(
     seen : polars.DataFrame
         Pairs shown before the cut: neither recommended nor relevant.
     settings : EvaluationSettings
-    seed : int
+    procedure : ModelSettings
+        `candidates` and `seed`.
 
     Returns
     -------
@@ -127,10 +132,10 @@ def score_ranking(
     relevant = relevant.join(seen.select(USER, ITEM), on=[USER, ITEM], how="anti", maintain_order="left")
     if relevant.is_empty() or not _orders_items(model):
         return dict.fromkeys([*PER_USER, *OVER_LISTS], Estimate(np.nan, np.nan, np.nan))
-    ranked = model.recommend(relevant[USER], n=LONGEST_LIST, exclude=seen)
+    ranked = model.recommend(relevant[USER], n=LONGEST_LIST, exclude=seen, candidates=procedure.candidates)
     catalogue = len(model.snapshot.entities[ITEM].index)
     means = {
-        name: _mean_over_users(figure(ranked, relevant, k)["value"].to_numpy(), settings, seed)
+        name: _mean_over_users(figure(ranked, relevant, k)["value"].to_numpy(), settings, procedure.seed)
         for name, (figure, k) in PER_USER.items()
     }
     wholes = {

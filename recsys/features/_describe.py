@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -41,6 +42,8 @@ class History:
         Each item's creator and category.
     outcomes : tuple of str
         `liked`, then the signals.
+    half_life : float
+        In exposures of a user.
 
     """
 
@@ -50,6 +53,13 @@ class History:
     places: dict[str, NDArray[np.int32]]
     links: dict[str, NDArray[np.int32]]
     outcomes: tuple[str, ...]
+    half_life: float
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weigh rows by how many of the same user's came after, shape (n,): 1 is the last."""
+        since = exposures_since(self.places[USER], len(self.indices[USER]))
+        return np.asarray(0.5 ** (since / self.half_life))
 
     @property
     def shown(self) -> NDArray[np.bool_]:
@@ -69,16 +79,12 @@ def as_numbers(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
     return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def describe_entities(
-    history: History, half_life: float
-) -> tuple[dict[str, EntityTable], dict[str, Affinities]]:
+def describe_entities(history: History) -> tuple[dict[str, EntityTable], dict[str, Affinities]]:
     """Describe every entity, and what users make of creators and categories.
 
     Parameters
     ----------
     history : History
-    half_life : float
-        In exposures of a user.
 
     Returns
     -------
@@ -92,9 +98,8 @@ def describe_entities(
     successes = {outcome: history.successes(outcome) for outcome in history.outcomes}
     pairs = {kind: met.pairs(kind) for kind in LINKS if kind in linked}
     effects = [estimate_effects(met, pairs, success) for success in successes.values()]
-    weights = 0.5 ** (exposures_since(met.places[USER], sizes[USER]) / half_life)
     lately = {
-        USER: _describe_users_lately(history, successes, weights),
+        USER: _describe_users_lately(history, successes),
         ITEM: _describe_items_lately(history),
     }
     tables = {}
@@ -105,7 +110,7 @@ def describe_entities(
     return tables, {kind: _attach(sizes[kind], pairs[kind].keys, kind, effects) for kind in pairs}
 
 
-def compare_tastes(history: History, factors: Factors, half_life: float) -> Factors:
+def compare_tastes(history: History, factors: Factors) -> Factors:
     """Compare items with what each user liked lately.
 
     Parameters
@@ -113,8 +118,6 @@ def compare_tastes(history: History, factors: Factors, half_life: float) -> Fact
     history : History
     factors : Factors
         In whose space items are compared.
-    half_life : float
-        In exposures of a user.
 
     Returns
     -------
@@ -123,8 +126,7 @@ def compare_tastes(history: History, factors: Factors, half_life: float) -> Fact
     """
     users, items = history.places[USER], history.places[ITEM]
     liked = as_numbers(history.known, LIKED) > 0
-    weights = 0.5 ** (exposures_since(users, factors.n_users) / half_life)
-    return late_tastes(users[liked], items[liked], weights[liked], factors)
+    return late_tastes(users[liked], items[liked], history.weights[liked], factors)
 
 
 def _describe_rates(
@@ -152,9 +154,9 @@ def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _describe_users_lately(
-    history: History, successes: dict[str, NDArray[np.float64]], weights: NDArray[np.float64]
+    history: History, successes: dict[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    users, size = history.places[USER], len(history.indices[USER])
+    users, size, weights = history.places[USER], len(history.indices[USER]), history.weights
     columns = {}
     for outcome, success in successes.items():
         known = ~np.isnan(success)

@@ -114,8 +114,7 @@ class Expectation:
     log_odds: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        rate = (self.success.sum() + 0.5) / (len(self.success) + 1)
-        self.log_odds = np.full(len(self.success), logit(rate))
+        self.log_odds = np.full(len(self.success), logit(overall_rate(self.success)))
 
     def add(self, codes: NDArray[Any], size: int) -> NDArray[np.float64]:
         """Estimate the effect of each of `size` entities, shape (size,), and take it into account.
@@ -140,6 +139,11 @@ class Expectation:
         effects = shrunk_effects(successes, trials, expected)
         self.log_odds += np.append(effects, 0.0)[codes]
         return effects
+
+
+def overall_rate(success: NDArray[np.float64]) -> float:
+    """Take the rate of an outcome, kept off 0 and 1: ``(k + 1/2) / (n + 1)``."""
+    return float((success.sum() + 0.5) / (len(success) + 1))
 
 
 def shrunk_effects(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recsys.factors import Factors
-from recsys.features._effects import shrunk_effects
+from recsys.features._effects import overall_rate, shrunk_effects
 
 #: Days after which an item is half as new, and an exposure counts half in the trend.
 HALF_LIFE_DAYS = 7.0
@@ -65,12 +65,11 @@ def late_effects(
         np.bincount(users, counted, minlength=size).astype(np.float64)
         for counted in (weights, weights * success)
     )
-    rate = (success.sum() + 0.5) / (len(success) + 1)
-    return shrunk_effects(successes, trials, rate * trials)
+    return shrunk_effects(successes, trials, overall_rate(success) * trials)
 
 
 def weights_by_day(times: pl.Series, cut: datetime) -> NDArray[np.float64]:
-    """Weigh exposures by age, shape (n,): 1 at the cut, half a week before it.
+    """Weigh exposures by age, shape (n,): 1 at the cut, one half a week earlier.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from recsys.schema import CATEGORY, CREATOR, EXPOSED, ITEM, LIKED, USER
 DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
 HABIT, APPEAL, AFFINITY, LATELY = "habit:", "appeal:", "affinity:", "lately:"
 LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
-#: Log-odds that a head may take at their face value.
+#: Log-odds, shrunk already: where there is little to learn from, a head takes them at their face value.
 EVIDENCE = (
     f"{USER}:{LATELY}{LIKED}",
     f"{APPEAL}{LIKED}",

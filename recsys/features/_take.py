@@ -116,11 +116,11 @@ def take_snapshot(
         name: engine.fit(matrix, settings, seed=_spawn_seed(settings.seed, order))
         for order, (name, matrix) in enumerate(signal_matrices(known, places, indices, signals).items())
     }
-    history = History(known, cut, indices, places, links, (LIKED, *signals))
+    history = History(known, cut, indices, places, links, (LIKED, *signals), settings.half_life)
     # The optimisers work on small matrices: BLAS threads make them ten times slower.
     with one_blas_thread():
-        tables, affinities = describe_entities(history, settings.half_life)
-        tastes = compare_tastes(history, factors[EXPOSED], settings.half_life)
+        tables, affinities = describe_entities(history)
+        tastes = compare_tastes(history, factors[EXPOSED])
     skipped = tuple(name for name in log.signals if name not in signals)
     return Snapshot(cut, factors, tables, links, affinities, tastes, skipped)
 

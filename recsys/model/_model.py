@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,17 +20,17 @@ from recsys.features import Pairs, Snapshot, Snapshots
 from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
 from recsys.model._artefact import from_files, to_files
 from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
+from recsys.model._lessons import collect_lessons, reads
 from recsys.model._rank import score_factors, score_order
-from recsys.probability import ProbabilityHead
+from recsys.model._select import SLACK, Wanted, pairs_of_candidates, place_best, take_best
+from recsys.probability import ProbabilityHead, fit_probability_head
 from recsys.schema import CREATOR, ITEM, LIKED, USER, Frame, in_kind, require_columns, same_id_kind, to_polars
-from recsys.split import slide_to_end, split_by_time
+from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
 
-_CHUNK = 131_072
-_USER_CHUNK = 8_192
-# Ranked by log-odds, published in float32: a few more than asked, so that rounding loses no item.
-_SLACK = 8
+_CHUNK = 32_768
+_USER_CHUNK = 2_048
 #: Items a user that each factorisation, and the crowd, propose.
-CANDIDATES = 100
+CANDIDATES = ModelSettings().candidates
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,6 @@ class WillLikeModel:
         """
         log = exposures if isinstance(exposures, EventLog) else read_events(exposures, as_of=as_of)
         settings, windows = settings or ModelSettings(), windows or WindowsSettings()
-        from recsys.model._fit import fit_model
-
         laid = split_by_time(windows, as_of or log.as_of)
         window = slide_to_end(laid, windows.gap)
         return fit_model(Snapshots(log, settings, threads), window, window.end)
@@ -162,7 +160,7 @@ class WillLikeModel:
             Items a user that each factorisation the head reads proposes, and that would be proposed to someone
             unknown; at least n. With as many as there are items, the ranking is that of the whole catalogue.
         max_per_creator : int, optional
-            Items of one creator in a user's list. Default: any number.
+            Items of one creator in a user's list, which may then be shorter than n. Default: any number.
 
         Returns
         -------
@@ -174,12 +172,15 @@ class WillLikeModel:
         Raises
         ------
         UsageError
-            When a model loaded from files is not told what to exclude.
+            When a model loaded from files is not told what to exclude, a number is below 1, or creators are to
+            be limited and the log has none.
 
         """
         for name, number in {"n": n, "candidates": candidates, "max_per_creator": max_per_creator}.items():
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, got {number}")
+        if max_per_creator is not None and CREATOR not in self.snapshot.links:
+            raise UsageError("max_per_creator needs a log with creators: declare events.columns.creator")
         not_again = self.shown if exclude is None else to_polars(exclude)
         if not_again is None:
             raise UsageError("a model loaded from files has no log: say which pairs to exclude (exclude=...)")
@@ -189,7 +190,7 @@ class WillLikeModel:
         left_out = _exclusion(users, catalogue[ITEM], not_again)
         places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
         eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
-        wanted = _Wanted(catalogue, eligible, n, max(n, candidates), max_per_creator)
+        wanted = Wanted(catalogue, eligible, n, max(n + SLACK, candidates), max_per_creator)
         parts = [
             self._rank(users.ids[start : start + _USER_CHUNK], wanted, left_out[start : start + _USER_CHUNK])
             for start in range(0, max(1, len(users)), _USER_CHUNK)
@@ -266,7 +267,7 @@ class WillLikeModel:
         ids = _as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
         return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
 
-    def _rank(self, user_ids: pl.Series, wanted: _Wanted, left_out: UserItems) -> pl.DataFrame:
+    def _rank(self, user_ids: pl.Series, wanted: Wanted, left_out: UserItems) -> pl.DataFrame:
         users = self.snapshot.entities[USER].index.codes(user_ids)
         asked = Asked(users, wanted.eligible, left_out)
         if self.head is None:
@@ -279,12 +280,12 @@ class WillLikeModel:
             chosen = propose_candidates(
                 self.snapshot, asked, self._crowd(wanted.eligible), signals, wanted.proposed, self.threads
             )
-        pairs = _pairs(asked, chosen)
+        pairs = pairs_of_candidates(asked, chosen)
         order = self._order(pairs)
-        best_first = _best_places(chosen, pairs, order, wanted)
+        best_first = place_best(chosen, pairs, order, wanted)
         order, chosen = order[best_first], chosen.where(best_first)
-        return _take_best(
-            pl.DataFrame(self._score(_pairs(asked, chosen), order)).select(
+        return take_best(
+            pl.DataFrame(self._score(pairs_of_candidates(asked, chosen), order)).select(
                 user_ids.gather(chosen.users).alias(USER),
                 wanted.catalogue[ITEM].gather(chosen.items).alias(ITEM),
                 pl.all(),
@@ -299,52 +300,6 @@ class WillLikeModel:
         """What ranks items for someone unknown."""
         nobody = np.full(len(items.places[ITEM]), UNSEEN, np.int32)
         return self._order(Pairs({USER: nobody, **items.places}))
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is asked of a ranking: n items a user out of a catalogue, of as many proposed by each proposer."""
-
-    catalogue: pl.DataFrame
-    eligible: Pairs
-    n: int
-    proposed: int
-    max_per_creator: int | None
-
-
-def _pairs(asked: Asked, chosen: Candidates) -> Pairs:
-    items = {kind: places[chosen.items] for kind, places in asked.items.places.items()}
-    return Pairs({USER: asked.users[chosen.users], **items})
-
-
-def _best_places(
-    chosen: Candidates, pairs: Pairs, order: NDArray[np.float64], wanted: _Wanted
-) -> NDArray[np.int64]:
-    """Find each user's best candidates, a few more than asked; within what one creator may have."""
-    best_first = np.lexsort((chosen.items, -order, chosen.users))
-    if wanted.max_per_creator is not None and CREATOR in pairs.places:
-        creators = pairs.places[CREATOR][best_first]
-        standing = _count_before(chosen.users[best_first], creators)
-        best_first = best_first[(creators == UNSEEN) | (standing < wanted.max_per_creator)]
-    users = chosen.users[best_first]
-    return best_first[_count_before(users, np.zeros_like(users)) < wanted.n + _SLACK]
-
-
-def _count_before(users: NDArray[np.int64], groups: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the earlier rows of the same user and group."""
-    rows = pl.DataFrame({"user": users, "group": groups})
-    counted = rows.select(pl.int_range(pl.len()).over("user", "group").alias("before"))
-    return counted["before"].to_numpy()
-
-
-def _take_best(scored: pl.DataFrame, n: int) -> pl.DataFrame:
-    keys = ["user_place", "will_like", "order", "item_place"]
-    ranked = scored.sort(keys, descending=[False, True, True, False])
-    ranked = ranked.with_columns(
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user_place").alias("rank")
-    )
-    ranked = ranked.filter(pl.col("rank") <= n)
-    return ranked.select(USER, ITEM, "rank", "will_like", "will_like_low", "will_like_high", "score")
 
 
 def _as_logged(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -386,3 +341,46 @@ def pairs_of(exposures: pl.DataFrame, kind: str) -> pl.DataFrame:
     """
     kept = {"seen": pl.lit(True), "liked": pl.col(LIKED), "none": pl.lit(False)}[kind]
     return exposures.filter(kept).select(USER, ITEM)
+
+
+def fit_model(
+    snapshots: Snapshots,
+    window: Window,
+    refresh_to: datetime,
+    use: Callable[[str], bool] = reads,
+) -> WillLikeModel:
+    """Fit a head on a window, then refresh what it reads: ``fit(c, e)``.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+    window : Window
+        The head learns from its exposures, with features from before `window.cut`.
+    refresh_to : datetime.datetime
+        Cut of the factors and rates that serve.
+    use : callable of str to bool, optional
+        Which features the head may read; a baseline is the same procedure with fewer.
+
+    Returns
+    -------
+    WillLikeModel
+
+    Raises
+    ------
+    DataError
+        When the window lacks likes or unliked exposures.
+
+    """
+    log, settings = snapshots.log, snapshots.settings
+    shown = known_before(log.shown, refresh_to).select(USER, ITEM, LIKED)
+    if log.positives_only:
+        return WillLikeModel(snapshots.at(refresh_to), None, shown, snapshots.threads)
+    require_both_labels(exposures_in(log.exposures, window, log.settle), window, "calibrate")
+    signals = snapshots.at(window.cut).outcomes[1:]
+    head = fit_probability_head(
+        collect_lessons(snapshots, window, use, signals),
+        settings,
+        negatives_kept=log.negatives_kept,
+        threads=snapshots.threads,
+    )
+    return WillLikeModel(snapshots.at(refresh_to, signals), head, shown, snapshots.threads)

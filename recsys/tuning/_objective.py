@@ -20,8 +20,8 @@ from recsys.model import fit_model
 from recsys.schema import LIKED, USER
 from recsys.tuning._folds import Fold
 
-#: Settings that no factor and no rate depends on.
-_HEAD_ONLY = {"head", "l2", "folds"}
+#: Settings that no snapshot depends on.
+_HEAD_ONLY = {"head", "l2", "folds", "cuts", "candidates"}
 
 
 @dataclass

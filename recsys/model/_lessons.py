@@ -1,0 +1,59 @@
+"""The exposures of a window, as the cuts before them saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from recsys.features import RATE, Snapshots
+from recsys.matrix import distinct_codes
+from recsys.probability import Lessons
+from recsys.schema import LIKED, TIME, USER
+from recsys.split import Window, exposures_in, roll_cuts
+
+
+def reads(name: str) -> bool:
+    """Say whether a head reads a feature: not the plain rates, which effects and habits say better."""
+    return f":{RATE}" not in name
+
+
+def collect_lessons(
+    snapshots: Snapshots, window: Window, use: Callable[[str], bool], signals: tuple[str, ...]
+) -> Lessons:
+    """Describe the window's exposures as each of the cuts before them saw them.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+    window : Window
+    use : callable of str to bool
+    signals : tuple of str
+        Of the features, at every cut.
+
+    Returns
+    -------
+    Lessons
+        An exposure that comes after k cuts is k rows of weight 1/k.
+
+    """
+    log = snapshots.log
+    windows = roll_cuts(window, snapshots.settings.cuts)
+    parts = [exposures_in(log.exposures, one, log.settle) for one in windows]
+    befores = [snapshots.at(one.cut, signals) for one in windows]
+    names = [name for name in befores[0].names if use(name)]
+    columns = [befores[0].names.index(name) for name in names]
+    features = [
+        before.pair_features(before.place(rows))[:, columns]
+        for before, rows in zip(befores, parts, strict=True)
+    ]
+    rows = pl.concat(parts)
+    seen_from = sum((rows[TIME] >= one.start).cast(pl.Int64) for one in windows)
+    return Lessons(
+        np.vstack(features),
+        rows[LIKED].to_numpy(),
+        distinct_codes(rows[USER]),
+        names,
+        1.0 / np.asarray(seen_from, dtype=np.float64),
+    )
