@@ -11,11 +11,10 @@ from typing import Any
 from recsys import events
 from recsys.config import Settings
 
-_LIBRARIES = ("recsys", "dataframely", "implicit", "numpy", "polars", "scipy", "typer", "pandas", "optuna")
-#: Interpreter and libraries, then bytes a row of the log; fitted to the peaks that
-#: tests/benchmarks/main_job.py measured: 239 MiB for 50,000 rows, 700 MiB for 983,643.
-BASE_MEBIBYTES, BYTES_A_ROW = 220, 400
-_SNAPSHOTS = 4
+_LIBRARIES = ("recsys", "dataframely", "implicit", "lightgbm", "numpy", "polars", "scipy", "typer", "pandas", "optuna")
+#: Interpreter, libraries and candidates, then bytes a row of the log; fitted to the peaks that
+#: tests/benchmarks/main_job.py measured: 424 MiB for 50,000 rows, 1,369 MiB for 983,643.
+BASE_MEBIBYTES, BYTES_A_ROW = 380, 950
 
 
 def diagnose(settings: Settings) -> dict[str, Any]:
@@ -63,7 +62,8 @@ def _blas() -> list[str]:
 def _forecast(settings: Settings) -> dict[str, Any]:
     rows, users, items = events.measure(settings.events)
     signals = 3 + len(set(settings.events.signals))  # exposed, liked, and dwell if it is there
-    factors = (users + items) * settings.model.factors * signals * 4 * _SNAPSHOTS
+    snapshots = 2 * (settings.model.cuts + 1)  # to evaluate, and to train
+    factors = (users + items) * settings.model.factors * signals * 4 * snapshots
     return {
         "log": str(Path(settings.events.path or "")),
         "rows": rows,
