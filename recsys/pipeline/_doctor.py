@@ -11,7 +11,18 @@ from typing import Any
 from recsys import events
 from recsys.config import Settings
 
-_LIBRARIES = ("recsys", "dataframely", "implicit", "lightgbm", "numpy", "polars", "scipy", "typer", "pandas", "optuna")
+_LIBRARIES = (
+    "recsys",
+    "dataframely",
+    "implicit",
+    "lightgbm",
+    "numpy",
+    "polars",
+    "scipy",
+    "typer",
+    "pandas",
+    "optuna",
+)
 #: Interpreter, libraries and candidates, then bytes a row of the log; fitted to the peaks that
 #: tests/benchmarks/main_job.py measured: 424 MiB for 50,000 rows, 1,369 MiB for 983,643.
 BASE_MEBIBYTES, BYTES_A_ROW = 380, 950
