@@ -96,6 +96,8 @@ class TestSum:
         few, all_of_them = why.steps(3), why.steps(1000)
         assert len(few) == 2 + 3 + 1 + 1
         assert len(all_of_them) == 2 + len(why.contributions) + 1
+        assert len(why.steps(len(why.contributions) - 1)) == len(all_of_them)
+        assert not why.steps(len(why.contributions) - 1)["what"].str.contains("the other").any()
         assert few["log_odds"].sum() == pytest.approx(all_of_them["log_odds"].sum())
         assert few["what"][2:5].to_list() == why.contributions["words"][:3].to_list()
 

@@ -108,7 +108,8 @@ def print_explanation(why: Explanation, as_json: bool) -> None:
 
 
 def _print_past(one: PastItems) -> None:
-    named, others = one.items.head(_PAST_ITEMS), one.items.slice(_PAST_ITEMS)
+    shown = _PAST_ITEMS + (len(one.items) == _PAST_ITEMS + 1)
+    named, others = one.items.head(shown), one.items.slice(shown)
     typer.echo(
         f"\nALS of '{one.signal}': score {one.recomputed:+.3f} from {_count(len(one.items), 'past item')}, "
         f"served as {one.served:+.3f} (its solver is approximate)"

@@ -100,7 +100,7 @@ class Explanation:
         Parameters
         ----------
         n : int
-            Contributions to name; the others are one step.
+            Contributions to name; the others, where there is more than one, are one step.
 
         Returns
         -------
@@ -108,6 +108,8 @@ class Explanation:
             `what`; `log_odds` that it adds; `probability` that is then reached, at last `will_like`.
 
         """
+        # A last one alone is named: it takes no more room than to be called the others.
+        n += len(self.contributions) == n + 1
         named, others = self.contributions.head(n), self.contributions.slice(n)
         steps = [
             ("like rate of what the head learned from", float(logit(self.base_rate))),
