@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -168,6 +169,48 @@ def test_predict_takes_users_items_and_pairs(
     assert call("predict", "-c", world, "-o", published).status == 0
 
 
+def test_explain_says_why_in_numbers_that_add_up(call: Call, world: Path, published: Path) -> None:
+    before = sorted(published.rglob("*"))
+    shared = ("-c", world, "-o", published, "-q")
+    first = recsys.read_predictions(published).filter(user_id=3, rank=1)
+    why = json.loads(call("explain", 3, *shared, "--json").out)
+    assert (why["user_id"], why["item_id"]) == (3, first["item_id"][0])
+    assert why["will_like"] == pytest.approx(first["will_like"][0], rel=1e-6)
+    assert why["past"]
+    assert (
+        call("explain", 3, why["item_id"], *shared, "--json").out == call("explain", 3, *shared, "--json").out
+    )
+    said = call("explain", 3, *shared)
+    assert said.status == 0
+    assert said.err == ""
+    table = said.out.split("\n\n")[0].splitlines()[2:]
+    *moves, total = [float(line.split()[0]) for line in table]
+    assert sum(moves) == pytest.approx(total, abs=1e-9)
+    odds = why["will_like"] / (1 - why["will_like"])
+    assert total == pytest.approx(math.log(odds), abs=0.006)
+    assert sorted(published.rglob("*")) == before
+
+
+def test_explain_answers_for_users_and_items_never_seen(call: Call, world: Path, published: Path) -> None:
+    shared = ("-c", world, "-o", published, "-q")
+    said = call("explain", 999_999, 888_888, *shared)
+    assert said.status == 0, said.err
+    assert "this is what a new user gets" in said.out
+    assert "this is what a new item gets" in said.out
+    assert "will_like" in call("explain", 999_999, *shared).out
+
+
+def test_explain_needs_something_left_to_recommend(
+    call: Call, world: Path, published: Path, tmp_path: Path
+) -> None:
+    log = pl.read_parquet(world / "events.parquet")
+    everything = log.unique("item_id").with_columns(user_id=pl.lit(3, log.schema["user_id"]))
+    pl.concat([log, everything]).write_parquet(tmp_path / "all.parquet")
+    said = call("explain", 3, "-o", published, "--events", tmp_path / "all.parquet", "-q")
+    assert said.status == 2
+    assert "name an ITEM" in said.err
+
+
 def test_check_profiles_and_keeps_refused_rows(call: Call, world: Path, tmp_path: Path) -> None:
     said = call("check", "-c", world)
     assert said.status == 0
@@ -261,6 +304,18 @@ WRONG = {
         ["predict", "--pairs", "nulls.csv", "-o", "PUBLISHED", "--events", "EVENTS"],
         "1 of 2",
     ),
+    "an id of another type": (
+        2,
+        ["explain", "1", "2.5", "-o", "PUBLISHED", "--events", "EVENTS"],
+        "item_id is Int64 in the log, got '2.5'",
+    ),
+    "no user to explain": (2, ["explain", "--events", "EVENTS"], "user"),
+    "explain without a model": (66, ["explain", "1", "--events", "EVENTS"], "recsys train"),
+    "explain before the model": (
+        2,
+        ["explain", "1", "-o", "PUBLISHED", "--events", "EVENTS", "--as-of", "2026-01-10"],
+        "must not lie before",
+    ),
     "missing table": (
         66,
         ["predict", "--users", "nowhere.csv", "-o", "PUBLISHED", "--events", "EVENTS"],
@@ -336,6 +391,9 @@ def test_positives_only_still_ranks(call: Call, bench: Path) -> None:
     found = recsys.read_predictions("ranked")
     assert found["will_like"].is_null().all()
     assert len(found) > 0
+    said = call("explain", 1, *arguments)
+    assert said.status == 65
+    assert "positives only" in said.err
 
 
 def test_a_defect_is_one_line_unless_debug_is_asked_for(

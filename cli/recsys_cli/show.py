@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from recsys.evaluation import Evaluation
+    from recsys.model import Explanation, PastItems
     from recsys.pipeline import Result, Tuned
 
+_PAST_ITEMS = 5
 _FIGURES = ("normalized_entropy", "auc", "gauc", "log_loss", "bias", "ndcg@10", "recall@20")
 
 
@@ -80,6 +83,49 @@ def print_result(result: Result, as_json: bool) -> None:
     if result.predictions is not None:
         wrote.append(f"{result.predictions:,} predictions")
     typer.echo("published " + ", ".join(wrote))
+
+
+def print_explanation(why: Explanation, as_json: bool) -> None:
+    """Print the steps from the base rate to a probability, then the past items behind them."""
+    if as_json:
+        print_json(why.as_dict())
+        return
+    typer.echo(
+        f"user {why.user_id}, item {why.item_id}, as of {why.as_of:%Y-%m-%d %H:%M} UTC: will_like "
+        f"{_percent(why.will_like)} ({_percent(why.low)} to {_percent(why.high)})"
+    )
+    for note in why.notes:
+        typer.echo(note)
+    steps = why.steps()
+    # Round what has been reached, not what is added: then the column adds up as it is printed.
+    reached = [0.0, *steps["log_odds"].cum_sum().round(2)]
+    added = [f"{after - before:+7.2f}" for before, after in pairwise(reached)]
+    rows = zip(added, map(_percent, steps["probability"]), steps["what"], strict=True)
+    last = (f"{reached[-1]:+7.2f}", _percent(why.will_like), "will_like, the sum")
+    print_table(("log-odds", "reached", "what moves it"), [*rows, last])
+    for one in why.past:
+        _print_past(one)
+
+
+def _print_past(one: PastItems) -> None:
+    shown = _PAST_ITEMS + (len(one.items) == _PAST_ITEMS + 1)
+    named, others = one.items.head(shown), one.items.slice(shown)
+    typer.echo(
+        f"\nALS of '{one.signal}': score {one.recomputed:+.3f} from {_count(len(one.items), 'past item')}, "
+        f"served as {one.served:+.3f} (its solver is approximate)"
+    )
+    rows = [(f"{row['score']:+.3f}", f"item {row['item_id']}") for row in named.iter_rows(named=True)]
+    if len(others):
+        rows.append((f"{others['score'].sum():+.3f}", f"the other {len(others)} together"))
+    print_table(("adds", "past item"), rows)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:#.3g}".rstrip(".") + " %"
 
 
 def print_tuned(tuned: Tuned, as_json: bool) -> None:

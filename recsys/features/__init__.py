@@ -16,13 +16,25 @@ told relative to their mean at the cut, and dot products in units of their typic
     _recency    the same, the latest weighing more
     _describe   the exposures before a cut           -> tables of entities
     _snapshot   what was known before a cut          -> features of pairs
+    _words      a feature and its value          -> English
     _take       a log and a cut                      -> Snapshot
 """
 
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
-from recsys.features._snapshot import COUNT, DOT, EVIDENCE, RATE, TASTE, EntityTable, Pairs, Snapshot
-from recsys.features._take import Snapshots, take_snapshot, usable_signals
+from recsys.features._snapshot import (
+    COUNT,
+    DOT,
+    EVIDENCE,
+    RATE,
+    TASTE,
+    Confidence,
+    EntityTable,
+    Pairs,
+    Snapshot,
+)
+from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals
+from recsys.features._words import put_in_words
 
 __all__ = [
     "COUNT",
@@ -32,14 +44,17 @@ __all__ = [
     "RATE",
     "TASTE",
     "Affinities",
+    "Confidence",
     "EntityTable",
     "Pairs",
     "Snapshot",
     "Snapshots",
     "fit_beta_binomial",
     "fit_precision",
+    "put_in_words",
     "shrunk_effects",
     "shrunk_log_odds",
+    "signal_strengths",
     "take_snapshot",
     "usable_signals",
 ]

@@ -50,6 +50,22 @@ class EntityTable:
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """What the factorisations minimise: `recsys.config.ModelSettings` has the formula.
+
+    Attributes
+    ----------
+    alpha : float
+        Confidence is ``1 + alpha * strength``.
+    regularization : float
+
+    """
+
+    alpha: float
+    regularization: float
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Pairs as places in a snapshot; -1 is unseen.
 
@@ -80,6 +96,8 @@ class Snapshot:
         By the kind that users are attached to: `creator_id`, `category`. A column an outcome.
     tastes : Factors
         How like an item is to what the user liked lately.
+    als : Confidence
+        Of every factorisation in `factors`.
     skipped : tuple of str
         Signals with too few positive rows before the cut.
 
@@ -91,6 +109,7 @@ class Snapshot:
     links: dict[str, NDArray[np.int32]]
     affinities: dict[str, Affinities]
     tastes: Factors
+    als: Confidence
     skipped: tuple[str, ...] = ()
 
     @property

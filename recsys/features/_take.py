@@ -15,7 +15,7 @@ from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features._describe import History, as_numbers, compare_tastes, describe_entities
 from recsys.features._effects import LINKS
-from recsys.features._snapshot import ENTITIES, Snapshot
+from recsys.features._snapshot import ENTITIES, Confidence, Snapshot
 from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, one_blas_thread, strengths
 from recsys.schema import EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
@@ -122,7 +122,8 @@ def take_snapshot(
         tables, affinities = describe_entities(history)
         tastes = compare_tastes(history, factors[EXPOSED])
     skipped = tuple(name for name in log.signals if name not in signals)
-    return Snapshot(cut, factors, tables, links, affinities, tastes, skipped)
+    als = Confidence(settings.alpha, settings.regularization)
+    return Snapshot(cut, factors, tables, links, affinities, tastes, als, skipped)
 
 
 def _spawn_seed(seed: int, order: int) -> int:
@@ -151,9 +152,27 @@ def signal_matrices(
 
     """
     shape = (len(indices[USER]), len(indices[ITEM]))
-    values = {EXPOSED: np.ones(len(known), np.float32)}
-    values |= {name: strengths(as_numbers(known, name)) for name in (*signals, LIKED)}
+    values = signal_strengths(known, signals)
     return {name: interactions(places[USER], places[ITEM], value, shape) for name, value in values.items()}
+
+
+def signal_strengths(known: pl.DataFrame, signals: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    """Say how strong each signal of each exposure is: `exposed`, each declared one, `liked`.
+
+    Parameters
+    ----------
+    known : polars.DataFrame of n exposures
+        All that were known before the cut: the unit is the median of all.
+    signals : tuple of str
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n,)
+        As `recsys.matrix.strengths` scales them; NaN is unknown.
+
+    """
+    values = {EXPOSED: np.ones(len(known), np.float32)}
+    return values | {name: strengths(as_numbers(known, name)) for name in (*signals, LIKED)}
 
 
 def _last_links(places: dict[str, NDArray[np.int32]], kind: str, n_items: int) -> NDArray[np.int32]:

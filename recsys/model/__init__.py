@@ -1,16 +1,20 @@
-"""WillLikeModel: fit, predict_proba, recommend.
+"""WillLikeModel: fit, predict_proba, recommend, explain.
 
 .. code-block:: text
 
     _candidates which items are worth scoring for whom
     _select     the best of them
     _rank       ranking by score, for a log without probabilities
+    _explain    why a probability: a sum in log-odds, and the past items behind the ALS scores
+    _tables     ids and pairs as they are given
     _lessons    the exposures of a window, as the cuts before them saw them
-    _model      a snapshot and a head: fit, predict_proba, recommend
+    _model      a snapshot and a head: fit, predict_proba, recommend, explain
     _artefact   a model <-> files, without pickle
 """
 
+from recsys.model._explain import Explanation, PastItems
 from recsys.model._lessons import reads
-from recsys.model._model import WillLikeModel, fit_model, pairs_of
+from recsys.model._model import WillLikeModel, fit_model
+from recsys.model._tables import pairs_of
 
-__all__ = ["WillLikeModel", "fit_model", "pairs_of", "reads"]
+__all__ = ["Explanation", "PastItems", "WillLikeModel", "fit_model", "pairs_of", "reads"]

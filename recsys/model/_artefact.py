@@ -16,14 +16,14 @@ from safetensors.numpy import load, save
 
 from recsys.errors import InputError
 from recsys.factors import Factors
-from recsys.features import LINKS, Affinities, EntityTable, Snapshot
+from recsys.features import LINKS, Affinities, Confidence, EntityTable, Snapshot
 from recsys.matrix import UNSEEN, IdIndex
 from recsys.probability import BetaCalibrator, BoostedHead, Head, LogisticHead, ProbabilityHead
 from recsys.schema import ITEM, USER
 
 FACTORS, USERS, ITEMS, RATES = "factors.safetensors", "users.parquet", "items.parquet", "rates.parquet"
 #: Raised whenever older files could not be read as they were meant.
-FORMAT = 3
+FORMAT = 4
 HEAD, CALIBRATOR, TREES = "head.json", "calibrator.json", "trees.txt"
 _MET, _TASTES, _EFFECT = "affinity", "taste:lately", "effect:"
 _LOGISTIC = ("weights", "lows", "highs", "means")
@@ -104,6 +104,7 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Snapshot, ProbabilityHead | 
             for kind in links
         },
         _read_factors(arrays, _TASTES),
+        Confidence(**head["als"]),
         tuple(head["skipped_signals"]),
     )
     return snapshot, _read_head(head, calibrator, files.get(TREES, b""))
@@ -183,6 +184,7 @@ def _head_values(snapshot: Snapshot, head: ProbabilityHead | None) -> dict[str, 
         "outcomes": list(snapshot.outcomes),
         "signals": list(snapshot.factors),
         "skipped_signals": list(snapshot.skipped),
+        "als": asdict(snapshot.als),
         "kind": "none",
     }
     if head is None:

@@ -17,14 +17,16 @@ from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, UsageError
 from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
-from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions
+from recsys.matrix import UNSEEN, IdIndex, UserItems
 from recsys.model._artefact import from_files, to_files
 from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
+from recsys.model._explain import Explanation, explain_pair
 from recsys.model._lessons import collect_lessons, reads
 from recsys.model._rank import score_factors, score_order
 from recsys.model._select import SLACK, Wanted, pairs_of_candidates, place_best, take_best
+from recsys.model._tables import as_logged, exclusion_matrix
 from recsys.probability import ProbabilityHead, fit_probability_head
-from recsys.schema import CREATOR, ITEM, LIKED, USER, Frame, in_kind, require_columns, same_id_kind, to_polars
+from recsys.schema import CREATOR, ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
 from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
 
 _CHUNK = 32_768
@@ -43,8 +45,8 @@ class WillLikeModel:
         Everything known before `as_of`.
     head : ProbabilityHead or None
         None for a log of positives only: then it ranks, and `will_like` is null.
-    shown : polars.DataFrame or None
-        `user_id`, `item_id`, `liked` of the log it was fitted on; None when loaded from files.
+    log : EventLog or None
+        That it was fitted on; None when loaded from files.
     threads : int
         0 means one a core. No result depends on it.
 
@@ -56,7 +58,7 @@ class WillLikeModel:
 
     snapshot: Snapshot
     head: ProbabilityHead | None
-    shown: pl.DataFrame | None = None
+    log: EventLog | None = None
     threads: int = 0
 
     @classmethod
@@ -187,7 +189,7 @@ class WillLikeModel:
         require_columns(not_again, (USER, ITEM), "the table of pairs to exclude")
         users = self._user_index(user_ids)
         catalogue = self._catalogue(items)
-        left_out = _exclusion(users, catalogue[ITEM], not_again)
+        left_out = exclusion_matrix(users, catalogue[ITEM], not_again)
         places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
         eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
         wanted = Wanted(catalogue, eligible, n, max(n + SLACK, candidates), max_per_creator)
@@ -196,6 +198,51 @@ class WillLikeModel:
             for start in range(0, max(1, len(users)), _USER_CHUNK)
         ]
         return in_kind(pl.concat(parts), user_ids, items)
+
+    def explain(self, user_id: Any, item_id: Any, history: EventLog | None = None) -> Explanation:
+        """Say why one probability is what it is, in words and in log-odds that add up.
+
+        Parameters
+        ----------
+        user_id, item_id : int or str
+            New ones get what a new user or item gets, and a note that says so.
+        history : EventLog, optional
+            The log up to the model's as_of, for the past items behind the ALS scores. Default: the
+            log that was fitted; a model loaded from files has none, and then they are left out.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        DataError
+            When the model has no probabilities, or an id is not of the log's kind.
+        InputError
+            When the log lacks a signal.
+
+        Examples
+        --------
+        >>> from recsys.simulation import World, simulate
+        >>> log = simulate(World.preset("small", exposures=4000, users=100, items=50, seed=1)).events
+        >>> why = WillLikeModel.fit(log, ModelSettings(factors=8, iterations=2)).explain(1, 2)
+        >>> round(why.steps()["probability"][-1] - why.will_like, 9)
+        0.0
+
+        """
+        asked = {
+            kind: as_logged(pl.Series(kind, [given]), self.snapshot.entities[kind].index.ids.dtype)
+            for kind, given in {USER: user_id, ITEM: item_id}.items()
+        }
+        log = self.log if history is None else history
+        return explain_pair(self.snapshot, self._known_head(), pl.DataFrame(asked), log)
+
+    @property
+    def shown(self) -> pl.DataFrame | None:
+        """What the log that was fitted showed, `user_id`, `item_id`, `liked`; None when loaded from files."""
+        if self.log is None:
+            return None
+        return known_before(self.log.shown, self.snapshot.cut).select(USER, ITEM, LIKED)
 
     def to_files(self) -> dict[str, bytes]:
         """Write the model as named bytes: equal models, equal bytes."""
@@ -257,14 +304,14 @@ class WillLikeModel:
             return known
         if isinstance(user_ids, int | str):
             user_ids = [user_ids]
-        return IdIndex.of(_as_logged(pl.Series(USER, user_ids), known.ids.dtype))
+        return IdIndex.of(as_logged(pl.Series(USER, user_ids), known.ids.dtype))
 
     def _catalogue(self, items: Frame | None) -> pl.DataFrame:
         if items is None:
             return pl.DataFrame({ITEM: self.snapshot.entities[ITEM].index.ids})
         catalogue = to_polars(items)
         require_columns(catalogue, (ITEM,), "the table of items")
-        ids = _as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
+        ids = as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
         return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
 
     def _rank(self, user_ids: pl.Series, wanted: Wanted, left_out: UserItems) -> pl.DataFrame:
@@ -302,45 +349,13 @@ class WillLikeModel:
         return self._order(Pairs({USER: nobody, **items.places}))
 
 
-def _as_logged(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Give ids the log's type where it can hold them."""
-    same_id_kind(ids.dtype, dtype, ids.name)
-    logged = ids.cast(dtype, strict=False)
-    return logged if logged.null_count() == ids.null_count() else ids
-
-
 def _to_float32(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
     # The float32 next below 1 is 1 - 6e-8: rounding must not close the interval.
     return np.minimum(probabilities.astype(np.float32), np.nextafter(np.float32(1), np.float32(0)))
 
 
-def _exclusion(users: IdIndex, items: pl.Series, pairs: pl.DataFrame) -> UserItems:
-    rows, columns = users.codes(pairs[USER]), IdIndex(items).codes(pairs[ITEM])
-    both = (rows != UNSEEN) & (columns != UNSEEN)
-    shape = (len(users), len(items))
-    return interactions(rows[both], columns[both], np.ones(int(both.sum()), np.float32), shape)
-
-
 def _slice(pairs: Pairs, start: int, stop: int) -> Pairs:
     return Pairs({kind: places[start:stop] for kind, places in pairs.places.items()})
-
-
-def pairs_of(exposures: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Name the pairs not to recommend again.
-
-    Parameters
-    ----------
-    exposures : polars.DataFrame
-    kind : {"seen", "liked", "none"}
-
-    Returns
-    -------
-    polars.DataFrame
-        `user_id`, `item_id`.
-
-    """
-    kept = {"seen": pl.lit(True), "liked": pl.col(LIKED), "none": pl.lit(False)}[kind]
-    return exposures.filter(kept).select(USER, ITEM)
 
 
 def fit_model(
@@ -372,9 +387,8 @@ def fit_model(
 
     """
     log, settings = snapshots.log, snapshots.settings
-    shown = known_before(log.shown, refresh_to).select(USER, ITEM, LIKED)
     if log.positives_only:
-        return WillLikeModel(snapshots.at(refresh_to), None, shown, snapshots.threads)
+        return WillLikeModel(snapshots.at(refresh_to), None, log, snapshots.threads)
     require_both_labels(exposures_in(log.exposures, window, log.settle), window, "calibrate")
     signals = snapshots.at(window.cut).outcomes[1:]
     head = fit_probability_head(
@@ -383,4 +397,4 @@ def fit_model(
         negatives_kept=log.negatives_kept,
         threads=snapshots.threads,
     )
-    return WillLikeModel(snapshots.at(refresh_to, signals), head, shown, snapshots.threads)
+    return WillLikeModel(snapshots.at(refresh_to, signals), head, log, snapshots.threads)

@@ -22,7 +22,7 @@ from recsys.errors import DataError, RefusedRowsError, UsageError
 from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import Snapshots
-from recsys.model import WillLikeModel, fit_model, pairs_of
+from recsys.model import Explanation, WillLikeModel, fit_model, pairs_of
 from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
@@ -40,6 +40,7 @@ __all__ = [
     "check_gates",
     "diagnose",
     "evaluate",
+    "explain",
     "load_model",
     "predict",
     "prediction_date",
@@ -158,12 +159,7 @@ def predict(
         if table is not None:
             _require_ids(table, name)
     model, version = _load(job, version)
-    log = job.read()
-    if log.as_of < model.snapshot.cut:
-        raise UsageError(
-            f"as_of must not lie before what the model has seen, got {log.as_of.isoformat()} and "
-            f"{model.snapshot.cut.isoformat()}: choose an older --model, or a later --as-of"
-        )
+    log = _read_as_far(job, model)
     with opened(job, log) as out:
         with job.stage("predict"):
             if pairs is not None:
@@ -172,6 +168,45 @@ def predict(
                 found = _rank(job, model, log, None if users is None else users[USER], items)
         out.write_predictions(found, version)
         return out.publish()
+
+
+def explain(job: Job, user: str, item: str | None = None, version: str = "current") -> Explanation:
+    """Say why a published version gives a pair its probability.
+
+    Parameters
+    ----------
+    job : Job
+    user : str
+        An id as text.
+    item : str, optional
+        Default: the one that `predict` would put first.
+    version : str
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    UsageError
+        When an id is not of the log's type, nothing is left to recommend, or as_of lies before what the
+        version has seen.
+    InputError
+        When there is no such version.
+    DataError
+        When the version has no probabilities.
+
+    """
+    model, _ = _load(job, version)
+    user_id, item_id = _parse_id(model, USER, user), None if item is None else _parse_id(model, ITEM, item)
+    log = _read_as_far(job, model)
+    with job.stage("explain"):
+        if item_id is None:
+            first = _rank(job, model, log, pl.Series(USER, [user_id]))
+            if first.is_empty():
+                raise UsageError(f"nothing is left to recommend to user {user_id}: name an ITEM")
+            item_id = first[ITEM][0]
+        return model.explain(user_id, item_id, log)
 
 
 def run(job: Job) -> Result:
@@ -262,6 +297,24 @@ def _load(job: Job, version: str) -> tuple[WillLikeModel, str]:
         # By its name from here on: `current` may move while we work.
         name = str(store.describe_model(out, version)["model_version"])
         return load_model(out, name, job.threads), name
+
+
+def _read_as_far(job: Job, model: WillLikeModel) -> EventLog:
+    log = job.read()
+    if log.as_of < model.snapshot.cut:
+        raise UsageError(
+            f"as_of must not lie before what the model has seen, got {log.as_of.isoformat()} and "
+            f"{model.snapshot.cut.isoformat()}: choose an older --model, or a later --as-of"
+        )
+    return log
+
+
+def _parse_id(model: WillLikeModel, kind: str, text: str) -> int | str:
+    dtype = model.snapshot.entities[kind].index.ids.dtype
+    parsed: int | str | None = pl.Series([text]).cast(dtype, strict=False)[0]
+    if parsed is None:
+        raise UsageError(f"{kind} is {dtype} in the log, got {text!r}: give an id of that type")
+    return parsed
 
 
 def _require_ids(table: pl.DataFrame, name: str) -> None:

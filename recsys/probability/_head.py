@@ -84,14 +84,14 @@ class ProbabilityHead:
         ndarray of float64, shape (n,)
 
         """
-        return self._among_all(self.calibrator.apply(logit))
+        return self.among_all(self.calibrator.apply(logit))
 
     def interval(self, logit: NDArray[np.float64]) -> Interval:
         """Compute the interval of `will_like`."""
         logged = self.calibrator.interval(logit)
-        return Interval(self._among_all(logged.low), self._among_all(logged.high))
+        return Interval(self.among_all(logged.low), self.among_all(logged.high))
 
-    def _among_all(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    def among_all(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Undo the sampling of unliked exposures: ``p = q / (q + (1 - q) / s)``."""
         return q / (q + (1 - q) / self.negatives_kept) if self.negatives_kept < 1 else q
 
