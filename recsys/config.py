@@ -201,7 +201,7 @@ class GatesSettings(_Section):
 class OutputSettings(_Section):
     """Where results go, and how many of them: `top_n` items a user, `keep` model versions.
 
-    At most `max_per_creator` items of a user's list are of one creator.
+    At most `max_per_creator` items of a user's list are of one creator; so are the lists that the evaluation scores.
     """
 
     path: str = "out"
