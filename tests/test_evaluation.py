@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from recsys.config import EvaluationSettings, ModelSettings, OutputSettings, Settings, WindowsSettings
 from recsys.errors import DataError
 from recsys.evaluation import BASELINES, Evaluation, evaluate, evaluate_model
 from recsys.events import EventLog, read_events
 from recsys.features import Snapshots
-from recsys.inference import Estimate
+from recsys.inference import Estimate, paired_difference
+from recsys.matrix import distinct_codes
 from recsys.metrics import log_losses, ndcg_at, recall_at
 from recsys.model import WillLikeModel, fit_model
 from recsys.report import format_estimate, headline, render_evaluation
@@ -258,6 +260,36 @@ def test_a_published_version_is_scored_on_what_came_after_it(log: EventLog) -> N
     assert found.baselines == {}
     with pytest.raises(DataError, match=r"the scored window .* holds 0 likes in 0 exposures"):
         evaluate_model(WillLikeModel.fit(log, SETTINGS.model), log, SETTINGS)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_the_young_are_liked_more_the_age_of_items_tells(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, items = 30_000, 1_500
+    start, micros = datetime(2026, 1, 1, tzinfo=UTC), 86_400e6
+    item = rng.integers(items, size=rows)
+    shown = rng.uniform(0, 4, items)[item] + rng.uniform(0, 8, rows)
+    created = np.where(rng.random(items) < 0.5, -rng.uniform(0, 3, items), -rng.uniform(30, 60, items))[item]
+    p_like = expit(-3 + 3 * 0.5 ** ((shown - created) / 7))
+
+    def instants(days: NDArray[np.float64]) -> pl.Series:
+        return pl.Series((days * micros).astype(np.int64)).cast(pl.Duration("us")) + start
+
+    frame = pl.DataFrame(
+        {
+            "user_id": rng.integers(500, size=rows),
+            "item_id": item,
+            "timestamp": instants(shown),
+            "liked": rng.random(rows) < p_like,
+            "item_created_at": instants(created),
+        }
+    )
+    told, untold = (evaluate(one, SETTINGS) for one in (frame, frame.drop("item_created_at")))
+    losses = [one.losses["log_loss"].to_numpy() for one in (told, untold)]
+    gain = paired_difference(*losses, distinct_codes(told.losses["user_id"]))
+    assert gain.high < 0
+    head = WillLikeModel.fit(frame, SETTINGS.model).head.head
+    assert head.weights[head.names.index("item_id:newness")] > 0
 
 
 def test_positives_only_cannot_be_evaluated(log: EventLog) -> None:
