@@ -90,9 +90,10 @@ class Columns(_Section):
     """Which column, or SQL expression over columns, plays which role.
 
     A role left at ``None`` is read from its default column when the log has one. `event_type` is
-    needed by the `event_log` layout only. `groups`, each a name and its column or expression, are what the
-    evaluation looks at separately, beside the columns whose name begins with ``group_``; the model does
-    not see them.
+    needed by the `event_log` layout only. `item_created_at` is a time as the log's own are: how new an item is
+    counts from it where a row before the cut tells it, else from the first exposure. `groups`, each a name and
+    its column or expression, are what the evaluation looks at separately, beside the columns whose name begins
+    with ``group_``; the model does not see them.
     """
 
     user: str = "user_id"
@@ -103,6 +104,7 @@ class Columns(_Section):
     history_only: str | None = None
     creator: str | None = None
     category: str | None = None
+    item_created_at: str | None = None
     groups: dict[str, str] = Field(default_factory=dict)
     event_type: str = "event_type"
 
@@ -201,7 +203,7 @@ class GatesSettings(_Section):
 class OutputSettings(_Section):
     """Where results go, and how many of them: `top_n` items a user, `keep` model versions.
 
-    At most `max_per_creator` items of a user's list are of one creator.
+    At most `max_per_creator` items of a user's list are of one creator; so are the lists that the evaluation scores.
     """
 
     path: str = "out"

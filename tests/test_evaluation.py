@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from recsys.config import EvaluationSettings, ModelSettings, Settings, WindowsSettings
+from recsys.config import EvaluationSettings, ModelSettings, OutputSettings, Settings, WindowsSettings
 from recsys.errors import DataError
 from recsys.evaluation import BASELINES, Evaluation, evaluate, evaluate_model
 from recsys.events import EventLog, read_events
-from recsys.inference import Estimate
-from recsys.metrics import log_losses
-from recsys.model import WillLikeModel
+from recsys.features import Snapshots
+from recsys.inference import Estimate, paired_difference
+from recsys.matrix import distinct_codes
+from recsys.metrics import log_losses, ndcg_at, recall_at
+from recsys.model import WillLikeModel, fit_model
 from recsys.report import format_estimate, headline, render_evaluation
 from recsys.simulation import World, simulate
+from recsys.split import split_by_time
 
 SETTINGS = Settings(
     model=ModelSettings(factors=8, iterations=4, min_signal_rows=20),
@@ -80,6 +84,56 @@ def test_the_ranking_is_that_of_the_candidates_that_would_be_served() -> None:
     )
     assert few["ndcg@10"] != every["ndcg@10"]
     assert few["normalized_entropy"] == every["normalized_entropy"]
+
+
+@pytest.mark.parametrize(("served", "most"), [(60, None), (70, 3)])
+def test_more_candidates_are_tried_as_they_would_be_served(served: int, most: int | None) -> None:
+    made = simulate(World.preset("small", exposures=20_000, users=400, items=600, seed=3))
+    log = read_events(made.events)
+    settings = Settings(
+        model=ModelSettings(factors=8, iterations=3, cuts=1, candidates=served),
+        output=OutputSettings(max_per_creator=most),
+    )
+    found = evaluate(log, settings)
+    windows = split_by_time(settings.windows, log.as_of)
+    model = fit_model(Snapshots(log, settings.model), windows.calibrate, windows.test.cut)
+    seen = log.exposures.filter(pl.col("timestamp") < windows.test.cut)
+    items = seen["item_id"].n_unique()
+    assert [tried.candidates for tried in found.candidates] == [30, 50, served, 100, 200, 500, items]
+    liked = log.exposures.filter((pl.col("timestamp") >= windows.test.cut) & pl.col("liked"))
+    liked = liked.join(seen, on=["user_id", "item_id"], how="anti")
+    alone = {}
+    for tried in found.candidates:
+        lists = model.recommend(
+            liked["user_id"].unique(), 20, exclude=seen, candidates=tried.candidates, max_per_creator=most
+        )
+        alone[tried.candidates] = ndcg_at(lists, liked, 10)["value"]
+        assert tried.users == liked["user_id"].n_unique()
+        assert tried.ndcg.value == pytest.approx(alone[tried.candidates].mean(), abs=1e-12)
+        assert tried.recall.value == pytest.approx(recall_at(lists, liked, 20)["value"].mean(), abs=1e-12)
+    for tried in found.candidates:
+        gap = alone[tried.candidates] - alone[items]
+        assert tried.difference.value == pytest.approx(gap.mean(), abs=1e-12)
+        half = 1.96 * gap.std(ddof=0) / len(gap) ** 0.5
+        assert tried.difference.high - tried.difference.value == pytest.approx(half, abs=1e-6)
+    assert found.candidates[0].difference.value != 0
+    (as_served,) = (tried for tried in found.candidates if tried.candidates == served)
+    assert as_served.ndcg == found.metrics["ndcg@10"]
+    assert as_served.recall == found.metrics["recall@20"]
+
+
+@pytest.mark.parametrize("all_affordable", [True, False])
+def test_where_users_are_many_some_are_drawn(monkeypatch: pytest.MonkeyPatch, all_affordable: bool) -> None:
+    made = simulate(World.preset("small", exposures=20_000, users=400, items=1300, seed=3))
+    late = made.events["timestamp"].max() - timedelta(days=3)
+    items = made.events.filter(pl.col("timestamp") <= late)["item_id"].n_unique()
+    monkeypatch.setattr("recsys.evaluation._candidates.MOST_USERS", 40)
+    monkeypatch.setattr("recsys.evaluation._candidates.MOST_PAIRS", 40 * items - (not all_affordable))
+    settings = Settings(model=ModelSettings(factors=8, iterations=3, cuts=1))
+    found = evaluate(made.events, settings)
+    assert {tried.users for tried in found.candidates} == {40}
+    assert found.candidates[-1].candidates == (items if all_affordable else 1000)
+    assert evaluate(made.events, settings).candidates == found.candidates
 
 
 def test_the_base_rate_neither_ranks_nor_informs(evaluation: Evaluation) -> None:
@@ -206,6 +260,36 @@ def test_a_published_version_is_scored_on_what_came_after_it(log: EventLog) -> N
     assert found.baselines == {}
     with pytest.raises(DataError, match=r"the scored window .* holds 0 likes in 0 exposures"):
         evaluate_model(WillLikeModel.fit(log, SETTINGS.model), log, SETTINGS)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_the_young_are_liked_more_the_age_of_items_tells(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, items = 30_000, 1_500
+    start, micros = datetime(2026, 1, 1, tzinfo=UTC), 86_400e6
+    item = rng.integers(items, size=rows)
+    shown = rng.uniform(0, 4, items)[item] + rng.uniform(0, 8, rows)
+    created = np.where(rng.random(items) < 0.5, -rng.uniform(0, 3, items), -rng.uniform(30, 60, items))[item]
+    p_like = expit(-3 + 3 * 0.5 ** ((shown - created) / 7))
+
+    def instants(days: NDArray[np.float64]) -> pl.Series:
+        return pl.Series((days * micros).astype(np.int64)).cast(pl.Duration("us")) + start
+
+    frame = pl.DataFrame(
+        {
+            "user_id": rng.integers(500, size=rows),
+            "item_id": item,
+            "timestamp": instants(shown),
+            "liked": rng.random(rows) < p_like,
+            "item_created_at": instants(created),
+        }
+    )
+    told, untold = (evaluate(one, SETTINGS) for one in (frame, frame.drop("item_created_at")))
+    losses = [one.losses["log_loss"].to_numpy() for one in (told, untold)]
+    gain = paired_difference(*losses, distinct_codes(told.losses["user_id"]))
+    assert gain.high < 0
+    head = WillLikeModel.fit(frame, SETTINGS.model).head.head
+    assert head.weights[head.names.index("item_id:newness")] > 0
 
 
 def test_positives_only_cannot_be_evaluated(log: EventLog) -> None:

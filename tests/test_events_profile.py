@@ -26,6 +26,7 @@ FRAME = pl.DataFrame(
         "liked": [1, 0, 0, 0, 0, 0],
         "clicks": [3.0, 0.0, 0.0, None, None, None],
         "creator_id": [7, 7, 7, None, 8, 9],
+        "item_created_at": [NOON, None, NOON, None, NOON + timedelta(hours=20), None],
         "history_only": [True, False, False, False, False, False],
     }
 )
@@ -59,6 +60,7 @@ def test_a_profile_says_what_is_in_the_log() -> None:
         "exposures_a_user": {"lower_quartile": 1.0, "median": 1.0, "upper_quartile": 1.5},
         "signals": {"clicks": {"known": 0.5, "positive": 0.5}},
         "outcomes": {"clicks": {"known": 0.5, "positive": 0.5}},
+        "item_created_at": {"known": 0.5, "after_exposure": 0.5},
     }
 
 
@@ -142,6 +144,25 @@ def test_columns_are_guessed_by_name_and_value(
     assert settings.events.time_unit == ("ms" if unit == 1000 else "s")
     assert settings.windows.test == settings.windows.calibrate == timedelta(days=3)
     assert read(settings.events).counts.accepted == 42
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "guessed"),
+    [
+        ("upload_dt", ["2024-04-30", "2024-05-01"], True),
+        ("publishedAt", [1_714_000_000, 1_714_100_000], True),
+        ("item_created_at", [NOON, None], True),
+        ("upload_dt", [20240430, 20240501], False),
+        ("created_at", [NOON, NOON], False),
+    ],
+)
+def test_when_an_item_was_created_is_guessed(
+    column: str, values: list[Any], guessed: bool, tmp_path: Path
+) -> None:
+    _, settings = proposed(_small(**{column: values}, liked=[0, 1]), tmp_path)
+    assert settings.events.columns.item_created_at == (column if guessed else None)
+    assert settings.events.columns.time == "timestamp"
+    assert ("item_created_at" in read(settings.events).exposures.columns) is guessed
 
 
 @pytest.mark.parametrize(

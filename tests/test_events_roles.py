@@ -64,6 +64,8 @@ FRAME = pl.DataFrame(
         ({"signals": ["rating AS exposed"]}, "'exposed' is a name that recsys uses itself"),
         ({"outcomes": ["rating AS row"]}, "'row' is a name that recsys uses itself"),
         ({"signals": ["rating", "rating AS rating_at"]}, "'rating_at' is a name that recsys uses itself"),
+        ({"signals": ["rating AS item_created"]}, "'item_created' is a name that recsys uses itself"),
+        ({"columns": {"item_created_at": "upload"}}, "no column 'upload' for 'item_created_at'"),
         ({"signals": ["rating AS filter"]}, "'filter' is a name that recsys uses itself"),
         (
             {"signals": ["rating AS x"], "outcomes": ["liked AS x"]},

@@ -254,6 +254,51 @@ def test_an_epoch_in_doubt_asks_for_its_unit(values: list[Any]) -> None:
         log_of(timestamp=values)
 
 
+@pytest.mark.parametrize("unit", [None, "ms"])
+@pytest.mark.parametrize("name", TIMES)
+def test_a_creation_is_read_as_a_time_is_and_its_unit_is_its_own(name: str, unit: str | None) -> None:
+    given = TIMES[name]
+    values = given if isinstance(given, pl.Series) else pl.Series([given])
+    log = log_of(timestamp=[SECONDS * 1000], item_created_at=values, unit=unit)
+    assert log.exposures["item_created_at"].dtype == pl.Datetime("us", "UTC")
+    assert log.exposures["item_created_at"].to_list() == [NOON]
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [
+        ([SECONDS, None, 0, -1, 2**62], [NOON, None, None, None, None]),
+        (["2024-05-01T12:00Z", "", "yesterday", "1970-01-01"], [NOON, None, None, None]),
+        ([date(2024, 5, 1), date(1989, 12, 31), date(2100, 1, 1)], [NOON - timedelta(hours=12), None, None]),
+        ([float(SECONDS), float("nan"), float("inf")], [NOON, None, None]),
+        ([None, None], [None, None]),
+        ([NOON + timedelta(days=9)], [NOON + timedelta(days=9)]),
+    ],
+)
+def test_a_creation_that_cannot_be_is_unknown_and_refuses_no_row(values: list[Any], known: list[Any]) -> None:
+    log = log_of(item_created_at=values, max_refused=0.0)
+    assert log.exposures["item_created_at"].to_list() == known
+
+
+@pytest.mark.parametrize("values", [[20240501, 20240502], [0, 0], [SECONDS, SECONDS * 1000]])
+def test_creations_in_doubt_ask_for_an_expression(values: list[Any]) -> None:
+    with pytest.raises(ConfigError, match=r"unit of columns.item_created_at is in doubt .* SQL expression"):
+        log_of(item_created_at=values, unit="s", timestamp=[SECONDS] * 2)
+
+
+def test_a_creation_may_be_an_expression() -> None:
+    frame = pl.DataFrame({"user_id": 1, "item_id": 1, "timestamp": NOON, "liked": 1, "day": "20240501"})
+    read = read_events(frame, columns={"item_created_at": "STRPTIME(day, '%Y%m%d')"})
+    assert read.exposures["item_created_at"].to_list() == [NOON - timedelta(hours=12)]
+
+
+def test_creations_of_another_type_are_a_wrong_configuration() -> None:
+    with pytest.raises(
+        ConfigError, match=r"columns.item_created_at must be a datetime, an epoch or ISO 8601"
+    ):
+        log_of(item_created_at=[True])
+
+
 @pytest.mark.parametrize("kind", [pl.Boolean, pl.Time, pl.List(pl.Int64), pl.Duration])
 def test_times_of_other_types_are_a_wrong_configuration(kind: Any) -> None:
     with pytest.raises(ConfigError, match=r"columns.time must be a datetime, an epoch or ISO 8601 text"):

@@ -107,6 +107,88 @@ class TestCutInvariance:
         assert features[0] == features[1]
 
 
+class TestNewness:
+    """How new an item is: one half a week after it was created, or else first shown."""
+
+    @staticmethod
+    def of(log: EventLog, settings: ModelSettings, cut: datetime) -> dict[Any, float]:
+        table = Snapshots(log, settings, threads=1).at(cut).entities["item_id"]
+        values = table.values[:, table.names.index("newness")]
+        return dict(zip([*table.index.ids, None], values, strict=True))
+
+    @staticmethod
+    def draw_creations(rows: pl.DataFrame, seed: int = 3) -> pl.DataFrame:
+        """Give each item a creation up to a month before its first exposure; some rows do not tell it."""
+        rng = np.random.default_rng(seed)
+        items = rows.group_by("item_id", maintain_order=True).agg(pl.col("timestamp").min().alias("first"))
+        days = pl.Series((rng.random(len(items)) * 30 * 86_400e6).astype(np.int64)).cast(pl.Duration("us"))
+        items = items.select("item_id", (pl.col("first") - days).alias("item_created_at"))
+        told = pl.Series(rng.random(len(rows)) < 0.5)
+        return rows.join(items, on="item_id", how="left", maintain_order="left").with_columns(
+            pl.when(told).then("item_created_at")
+        )
+
+    def test_by_hand(self, read_exposures: Read, small: ModelSettings, day: Day) -> None:
+        told = {
+            "told": [(5, -2)],
+            "told by one row only": [(1, None), (6, -10), (7, None)],
+            "unknown": [(2, None), (4, None)],
+            "after its exposure": [(3, 5), (7, 7.5)],
+            "before one exposure, after another": [(3, None), (7, 5)],
+            "told at the cut": [(4, None), (8, -20)],
+        }
+        rows = [
+            (item, day(at), None if born is None else day(born)) for item in told for at, born in told[item]
+        ]
+        frame = pl.DataFrame(rows, schema=["item_id", "timestamp", "item_created_at"], orient="row")
+        frame = frame.with_columns(user_id=pl.int_range(pl.len()), liked=pl.int_range(pl.len()) % 2 == 0)
+        found = self.of(read_exposures(frame, signals=[]), small, day(8))
+        born = dict(zip(told, (-2, -10, 2, 3, 3, 4), strict=True))
+        assert found == pytest.approx(
+            {**{item: 0.5 ** ((8 - at) / 7) for item, at in born.items()}, None: 1.0}
+        )
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_equals_a_slow_version(
+        self, draw_frame: Draw, read_exposures: Read, small: ModelSettings, day: Day, seed: int
+    ) -> None:
+        rows = self.draw_creations(draw_frame(seed))
+        found = self.of(read_exposures(rows), small, day(CUT))
+        known = delete(rows, day(CUT)).to_dicts()
+        for item in {row["item_id"] for row in known}:
+            mine = [row for row in known if row["item_id"] == item]
+            there = [row["timestamp"] for row in mine]
+            there += [row["item_created_at"] for row in mine if row["item_created_at"] is not None]
+            age = (day(CUT) - min(there)).total_seconds() / 86_400
+            assert found[item] == pytest.approx(0.5 ** (age / 7))
+
+    def test_a_column_of_nulls_is_no_column(
+        self, frame: pl.DataFrame, log: EventLog, read_exposures: Read, small: ModelSettings, day: Day
+    ) -> None:
+        unknown = frame.with_columns(item_created_at=pl.lit(None, pl.Datetime("us")))
+        snapshots = [Snapshots(one, small, threads=1).at(day(CUT)) for one in (log, read_exposures(unknown))]
+        assert contents(snapshots[0]) == contents(snapshots[1])
+
+    def test_only_rows_before_the_cut_tell_it(
+        self, draw_frame: Draw, read_exposures: Read, small: ModelSettings, day: Day
+    ) -> None:
+        rows = self.draw_creations(draw_frame(seed=1))
+        late = pl.col("timestamp") >= day(CUT)
+        moved = pl.when(late).then(pl.lit(day(-500))).otherwise("item_created_at").alias("item_created_at")
+        for changed in (rows.with_columns(moved), delete(rows, day(CUT))):
+            logs = [read_exposures(one) for one in (rows, changed)]
+            before, after = (Snapshots(log, small, threads=1).at(day(CUT)) for log in logs)
+            assert contents(before) == contents(after)
+
+    def test_views_of_an_event_log_tell_it(
+        self, draw_events: Draw, read_event_log: Read, small: ModelSettings, day: Day
+    ) -> None:
+        events = draw_events(seed=1).with_columns(item_created_at=pl.lit(day(-7)))
+        found = self.of(read_event_log(events), small, day(0.5))
+        item = read_event_log(events).exposures.sort("timestamp")["item_id"][0]
+        assert found[item] == pytest.approx(0.5 ** (7.5 / 7))
+
+
 class TestOneFunction:
     def test_features_of_a_pair_do_not_depend_on_the_other_pairs(
         self, log: EventLog, snapshot: Snapshot, day: Day

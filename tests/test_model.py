@@ -27,6 +27,7 @@ from recsys.features import Snapshots
 from recsys.matrix import IdIndex
 from recsys.model import WillLikeModel, fit_model, pairs_of
 from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
+from recsys.simulation import World, simulate
 from recsys.split import Window, exposures_in, split_by_time
 
 Draw = Callable[..., pl.DataFrame]
@@ -292,6 +293,12 @@ class TestRecommend:
             model.recommend(**arguments)
 
 
+@pytest.fixture(scope="module")
+def broad(small: ModelSettings) -> WillLikeModel:
+    made = simulate(World.preset("small", exposures=20_000, users=400, items=600, seed=3))
+    return WillLikeModel.fit(made.events, small.model_copy(update={"cuts": 1}))
+
+
 class TestCandidates:
     def test_fewer_candidates_rank_what_is_proposed_alike(
         self, model: WillLikeModel, ids: tuple[pl.Series, pl.Series]
@@ -303,6 +310,40 @@ class TestCandidates:
         best = few.group_by("user_id").agg(pl.col("will_like").sum()).sort("user_id")
         ceiling = every.group_by("user_id").agg(pl.col("will_like").sum()).sort("user_id")
         assert (best["will_like"] <= ceiling["will_like"] + 1e-6).all()
+
+    @pytest.mark.parametrize("number", [10, 13, 40])
+    def test_they_are_the_first_of_the_crowd_and_of_each_factorisation(
+        self, broad: WillLikeModel, number: int
+    ) -> None:
+        users, items = (broad.snapshot.entities[kind].index.ids for kind in ("user_id", "item_id"))
+        pairs = users.to_frame().join(items.to_frame(), how="cross")
+        nobody = items.to_frame().with_columns(user_id=pl.lit(-5))
+        odds = [
+            broad.head.head.logit(broad.features(broad.snapshot.place(asked))) for asked in (pairs, nobody)
+        ]
+        named = np.zeros((len(users), len(items)), bool)
+        named[:, np.argsort(-odds[1], kind="stable")[:number]] = True
+        for factors in broad.snapshot.factors.values():
+            scores = factors.user_factors @ factors.item_factors.T
+            known = np.flatnonzero(factors.item_factors.any(axis=1))
+            for user in np.flatnonzero(factors.user_factors.any(axis=1)):
+                named[user, known[np.argsort(-scores[user, known], kind="stable")[:number]]] = True
+        best = np.argsort(-np.where(named, odds[0].reshape(named.shape), -np.inf), axis=1, kind="stable")
+        found = broad.recommend(n=2, candidates=number, exclude=pairs.head(0))
+        assert found["item_id"].to_list() == items.gather(best[:, :2].ravel()).to_list()
+
+    @pytest.mark.parametrize("most", [None, 2])
+    def test_several_numbers_at_once_rank_as_each_does_alone(
+        self, broad: WillLikeModel, most: int | None
+    ) -> None:
+        numbers = (40, 3, 12, 1000)
+        found = broad.recommend_by_candidates(None, 2, candidates=numbers, max_per_creator=most)
+        assert tuple(found) == numbers
+        for number, ranked in found.items():
+            assert ranked.equals(broad.recommend(n=2, candidates=number, max_per_creator=most))
+        lists = [found[number]["item_id"].to_list() for number in (12, 40, 1000)]
+        assert lists[0] != lists[1]
+        assert lists[1] != lists[2]
 
     @pytest.mark.parametrize("most", [1, 2])
     def test_at_most_so_many_of_one_creator(self, model: WillLikeModel, most: int) -> None:

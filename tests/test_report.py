@@ -18,6 +18,7 @@ import pytest
 from recsys.config import EvaluationSettings, ModelSettings, Settings
 from recsys.evaluation import Evaluation, evaluate
 from recsys.events import EventLog, profile, read_events
+from recsys.inference import Estimate
 from recsys.report import render_evaluation
 from recsys.simulation import World, simulate
 
@@ -103,6 +104,7 @@ def frames(evaluation: Evaluation) -> list[list[int]]:
         [1 + len(evaluation.baselines)],
         [len(evaluation.reliability), len(evaluation.reliability_null)],
         [len(evaluation.distribution)],
+        [len(evaluation.candidates)],
         *([len(kind)] for kind in kinds if len(kind) > 1),
         [len(evaluation.days)],
     ]
@@ -114,6 +116,32 @@ def test_behind_every_figure_are_the_rows_of_its_frame(tree: Element, evaluation
     assert {"forecast", "activity", "popularity", "warmth", "creator", "group_cohort"} == set(
         evaluation.segments["kind"]
     )
+
+
+@pytest.mark.parametrize(
+    ("highs", "says"),
+    [
+        ([-0.1, 0.0, 0.2, 0.0], "50 candidates are the fewest"),
+        ([0.1, -0.1, 0.2, 0.0], "30 candidates are the fewest"),
+        ([-0.1, -0.1, -0.2, 0.0], "With any fewer than 142 candidates"),
+    ],
+)
+def test_the_fewest_candidates_are_those_within_noise_of_the_most(
+    evaluation: Evaluation, highs: list[float], says: str
+) -> None:
+    assert [one.candidates for one in evaluation.candidates] == [30, 50, 100, 142]
+    tried = [
+        replace(one, difference=Estimate(high - 0.3, high - 0.6, high))
+        for one, high in zip(evaluation.candidates, highs, strict=True)
+    ]
+    assert says in render_evaluation(replace(evaluation, candidates=tuple(tried)), {})
+
+
+def test_where_nothing_can_be_ranked_there_is_no_figure_of_candidates(evaluation: Evaluation) -> None:
+    assert 'id="candidates"' in render_evaluation(evaluation, {})
+    page = render_evaluation(replace(evaluation, candidates=()), {})
+    assert 'id="candidates"' not in page
+    assert "candidates are the fewest" not in page
 
 
 def test_a_figures_table_says_what_its_frame_does(tree: Element, evaluation: Evaluation) -> None:

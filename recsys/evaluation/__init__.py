@@ -3,10 +3,12 @@
 .. code-block:: text
 
     _score      probabilities and rankings of one model  -> figures with intervals
+    _candidates one model, more and fewer candidates -> how many the ranking needs
     _segments   the window cut by user, item, creator, group, forecast and day -> where the forecast is off
     _evaluate   the procedure on the newest window it has not seen, and its baselines -> Evaluation
 """
 
+from recsys.evaluation._candidates import Tried
 from recsys.evaluation._evaluate import BASELINES, evaluate, evaluate_model, evaluate_procedure
 from recsys.evaluation._evaluation import Evaluation
 from recsys.evaluation._score import Calibration
@@ -17,6 +19,7 @@ __all__ = [
     "Calibration",
     "Evaluation",
     "Scored",
+    "Tried",
     "count_forecasts",
     "evaluate",
     "evaluate_model",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.config import EvaluationSettings, ModelSettings, Settings
+from recsys.config import Settings
 from recsys.errors import DataError
+from recsys.evaluation._candidates import try_candidates
 from recsys.evaluation._evaluation import Evaluation
-from recsys.evaluation._score import score_calibration, score_ranking
+from recsys.evaluation._score import Ranking, score_calibration, score_ranking
 from recsys.evaluation._segments import Scored, count_forecasts, score_days, score_segments
 from recsys.events import EventLog, read
 from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots
@@ -72,17 +74,18 @@ def evaluate(
     settings = settings or Settings()
     log = exposures if isinstance(exposures, EventLog) else read(settings.events, events=exposures)
     windows = split_by_time(settings.windows, log.as_of)
-    return evaluate_procedure(Snapshots(log, settings.model, threads), windows, settings.evaluation)
+    return evaluate_procedure(Snapshots(log, settings.model, threads), windows, settings)
 
 
-def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: EvaluationSettings) -> Evaluation:
+def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: Settings) -> Evaluation:
     """Score ``fit(calibrate_from, test_from)`` on [test_from, as_of), beside its baselines.
 
     Parameters
     ----------
     snapshots : Snapshots
     windows : Windows
-    settings : EvaluationSettings
+    settings : Settings
+        `settings.model` is that of the snapshots.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: Evaluat
         for name, use in BASELINES.items()
     }
     seen = known_before(log.shown, windows.test.cut)
-    trial = _Trial(rows, seen, windows.test, windows.calibrate, settings, snapshots.settings)
+    trial = _Trial(rows, seen, windows.test, windows.calibrate, settings)
     return _score(trial, model, baselines)
 
 
@@ -127,7 +130,7 @@ def evaluate_model(model: WillLikeModel, log: EventLog, settings: Settings) -> E
     rows = exposures_in(log.exposures, window, log.settle)
     require_both_labels(rows, window, "scored")
     seen = known_before(log.shown, cut)
-    return _score(_Trial(rows, seen, window, None, settings.evaluation, settings.model), model, {})
+    return _score(_Trial(rows, seen, window, None, settings), model, {})
 
 
 def _with_negatives(log: EventLog) -> EventLog:
@@ -147,13 +150,17 @@ class _Trial:
     seen: pl.DataFrame
     window: Window
     calibrate: Window | None
-    settings: EvaluationSettings
-    procedure: ModelSettings
+    settings: Settings
 
     @property
     def seed(self) -> int:
         """Of draws of users and labels."""
-        return self.procedure.seed
+        return self.settings.model.seed
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What rankings are held against, and how they are served."""
+        return Ranking.of(self.rows, self.seen, self.settings)
 
     def figures(self, model: WillLikeModel, will_like: NDArray[np.float64]) -> dict[str, Estimate]:
         """Score one model's probabilities and its ranking."""
@@ -163,10 +170,10 @@ class _Trial:
                 self.rows[LIKED].to_numpy(),
                 will_like,
                 reference_rate=model.base_rate,
-                draws=self.settings.bootstraps,
+                draws=self.settings.evaluation.bootstraps,
                 seed=self.seed,
             ),
-            **score_ranking(model, self.rows, self.seen, self.settings, self.procedure),
+            **score_ranking(model, self.ranking),
         }
 
 
@@ -189,11 +196,14 @@ def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeMod
         rows=_count_rows(rows, scored.cold),
         metrics=metrics,
         gauc_share_of_rows=user_aucs(distinct_codes(rows[USER]), liked, will_like).share_of_rows,
-        calibration=score_calibration(liked, will_like, metrics["bias"], trial.settings, trial.seed),
+        calibration=score_calibration(
+            liked, will_like, metrics["bias"], trial.settings.evaluation, trial.seed
+        ),
         baselines=compared,
+        candidates=try_candidates(model, trial.ranking),
         reliability=reliability_curve(liked, will_like),
         reliability_null=reliability_null_band(
-            will_like, trial.settings.null_draws, trial.seed, points=_BAND_POINTS
+            will_like, trial.settings.evaluation.null_draws, trial.seed, points=_BAND_POINTS
         ),
         segments=score_segments(scored, trial.seen.filter(~pl.col(FACTORS_ONLY))),
         days=score_days(scored),

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys.evaluation._candidates import Tried
 from recsys.evaluation._score import Calibration
 from recsys.inference import Estimate
 from recsys.split import Window
@@ -32,6 +33,8 @@ class Evaluation:
     baselines : dict of str to dict of str to Estimate
         The same keys, and `normalized_entropy_gain`: how much higher their normalised entropy is, on the
         same rows, paired, user-clustered.
+    candidates : tuple of Tried
+        The ranking by how many candidates there are; empty when nothing can be ranked.
     reliability, reliability_null : polars.DataFrame
         The recalibrated curve, and where it would lie by chance alone.
     segments, days, distribution : polars.DataFrame
@@ -50,6 +53,7 @@ class Evaluation:
     gauc_share_of_rows: float
     calibration: Calibration
     baselines: dict[str, dict[str, Estimate]]
+    candidates: tuple[Tried, ...]
     reliability: pl.DataFrame
     reliability_null: pl.DataFrame
     segments: pl.DataFrame
@@ -73,6 +77,7 @@ class Evaluation:
                 name: {key: figure.as_dict() for key, figure in figures.items()}
                 for name, figures in self.baselines.items()
             },
+            "candidates": [tried.as_dict() for tried in self.candidates],
             "segments": self.segments.to_dicts(),
             "days": self.days.with_columns(pl.col("day").cast(pl.String)).to_dicts(),
             "skipped_signals": list(self.skipped_signals),

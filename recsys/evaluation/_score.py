@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.config import EvaluationSettings, ModelSettings
+from recsys.config import EvaluationSettings, Settings
 from recsys.inference import Estimate, bootstrap_interval, ratio_of_sums
 from recsys.metrics import (
     average_precision_at,
@@ -100,25 +100,63 @@ def score_calibration(
     )
 
 
-def score_ranking(
-    model: WillLikeModel,
-    rows: pl.DataFrame,
-    seen: pl.DataFrame,
-    settings: EvaluationSettings,
-    procedure: ModelSettings,
-) -> dict[str, Estimate]:
+@dataclass(frozen=True)
+class Ranking:
+    """What rankings are held against, and how they are served.
+
+    Attributes
+    ----------
+    relevant : polars.DataFrame
+        `user_id`, `item_id`: likes of the window on pairs that were not seen before it, each once.
+    seen : polars.DataFrame
+        Pairs shown before the cut: neither recommended nor relevant.
+    candidates : int
+    max_per_creator : int or None
+        As `WillLikeModel.recommend` takes them.
+    bootstraps, seed : int
+        Draws of users.
+
+    """
+
+    relevant: pl.DataFrame
+    seen: pl.DataFrame
+    candidates: int
+    max_per_creator: int | None
+    bootstraps: int
+    seed: int
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, seen: pl.DataFrame, settings: Settings) -> Ranking:
+        """Find the relevant pairs among a window's exposures."""
+        liked = rows.filter(LIKED).select(USER, ITEM).unique(maintain_order=True)
+        seen = seen.select(USER, ITEM)
+        return cls(
+            liked.join(seen, on=[USER, ITEM], how="anti", maintain_order="left"),
+            seen,
+            settings.model.candidates,
+            settings.output.max_per_creator,
+            settings.evaluation.bootstraps,
+            settings.model.seed,
+        )
+
+    def is_defined(self, model: WillLikeModel) -> bool:
+        """Say whether there is something to find, and the model tells items apart."""
+        orders_items = model.head is None or bool(model.head.head.names)
+        return orders_items and not self.relevant.is_empty()
+
+    def mean_over_users(self, values: NDArray[np.float64]) -> Estimate:
+        """Estimate the mean of one value a user."""
+        sums = np.column_stack([values, np.ones(len(values))])
+        return bootstrap_interval(ratio_of_sums, sums, self.bootstraps, self.seed)
+
+
+def score_ranking(model: WillLikeModel, ranking: Ranking) -> dict[str, Estimate]:
     """Rank as is served, for every user with a like in the window, and look where the likes stand.
 
     Parameters
     ----------
     model : WillLikeModel
-    rows : polars.DataFrame
-        The window's exposures.
-    seen : polars.DataFrame
-        Pairs shown before the cut: neither recommended nor relevant.
-    settings : EvaluationSettings
-    procedure : ModelSettings
-        `candidates` and `seed`.
+    ranking : Ranking
 
     Returns
     -------
@@ -128,14 +166,18 @@ def score_ranking(
         items equal.
 
     """
-    relevant = rows.filter(LIKED).select(USER, ITEM).unique(maintain_order=True)
-    relevant = relevant.join(seen.select(USER, ITEM), on=[USER, ITEM], how="anti", maintain_order="left")
-    if relevant.is_empty() or not _orders_items(model):
+    if not ranking.is_defined(model):
         return dict.fromkeys([*PER_USER, *OVER_LISTS], Estimate(np.nan, np.nan, np.nan))
-    ranked = model.recommend(relevant[USER], n=LONGEST_LIST, exclude=seen, candidates=procedure.candidates)
+    ranked = model.recommend(
+        ranking.relevant[USER],
+        n=LONGEST_LIST,
+        exclude=ranking.seen,
+        candidates=ranking.candidates,
+        max_per_creator=ranking.max_per_creator,
+    )
     catalogue = len(model.snapshot.entities[ITEM].index)
     means = {
-        name: _mean_over_users(figure(ranked, relevant, k)["value"].to_numpy(), settings, procedure.seed)
+        name: ranking.mean_over_users(figure(ranked, ranking.relevant, k)["value"].to_numpy())
         for name, (figure, k) in PER_USER.items()
     }
     wholes = {
@@ -143,12 +185,3 @@ def score_ranking(
         for name, (figure, k) in OVER_LISTS.items()
     }
     return {**means, **wholes}
-
-
-def _orders_items(model: WillLikeModel) -> bool:
-    return model.head is None or bool(model.head.head.names)
-
-
-def _mean_over_users(values: NDArray[np.float64], settings: EvaluationSettings, seed: int) -> Estimate:
-    sums = np.column_stack([values, np.ones(len(values))])
-    return bootstrap_interval(ratio_of_sums, sums, settings.bootstraps, seed)

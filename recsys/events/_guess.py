@@ -37,6 +37,12 @@ DWELLS = (
 )
 CREATORS = "creatorid authorid artistid publisherid sellerid channelid uploaderid creator author artist brand"
 CATEGORIES = "category categoryid categories tag tags genre genres topic"
+# Not created_at: of what? A log of exposures may well mean the row.
+CREATIONS = (
+    "itemcreatedat itemcreated videocreatedat contentcreatedat articlecreatedat postcreatedat uploaddt uploadedat "
+    "uploadtime uploaddate uploadtimestamp publishedat publishtime publishdate publicationdate pubdate releasedate "
+    "releasetime itemcreationtime itemcreationdate"
+)
 HISTORIES = "historyonly orderonly"
 EVENT_TYPES = "eventtype event eventname action interaction interactiontype behavior behaviortype behaviour"
 _WITHOUT_BUTTON = ("click", "view", "play", "watch", "listen", "read", "open", "enter", "complete", "finish")
@@ -126,6 +132,8 @@ def roles_of(columns: Columns) -> dict[str, str]:
     named = [name for name in ids if name not in roles.values() and not types[name].is_float()]
     roles |= {"creator": by_name(CREATORS, named), "category": by_name(CATEGORIES, named)}
     roles |= {"like": _like(columns), "dwell": _dwell(columns)}
+    times = [name for name in types if name not in roles.values() and _looks_like_time(columns, name)]
+    roles["item_created_at"] = by_name(CREATIONS, times)
     roles["history_only"] = by_name(HISTORIES, columns.flags)
     if roles["like"] is None:
         texts = [name for name in named if name not in roles.values()]
@@ -137,15 +145,21 @@ def _may_be_time(kind: pl.DataType) -> bool:
     return kind.is_numeric() or kind.is_temporal() or kind in TEXT
 
 
+def _looks_like_time(columns: Columns, name: str) -> bool:
+    kind = columns.types[name]
+    return _has_epochs(columns, name) if kind.is_numeric() else kind.is_temporal() or kind in TEXT
+
+
+def _has_epochs(columns: Columns, name: str) -> bool:
+    least, most = columns.ranges[name]
+    low, high = EARLIEST.timestamp(), LATEST.timestamp()
+    return least is not None and any(low * unit <= least and most < high * unit for unit in (1, 1e3, 1e6))
+
+
 def _time_by_values(columns: Columns) -> str | None:
     """Take the only datetime, or else the only number whose range is one of plausible times."""
     dates = [name for name, kind in columns.types.items() if isinstance(kind, pl.Datetime) or kind == pl.Date]
-    low, high = EARLIEST.timestamp(), LATEST.timestamp()
-    epochs = [
-        name
-        for name, (least, most) in columns.ranges.items()
-        if least is not None and any(low * unit <= least and most < high * unit for unit in (1, 1e3, 1e6))
-    ]
+    epochs = [name for name in columns.ranges if _has_epochs(columns, name)]
     return next((found[0] for found in (dates, epochs) if len(found) == 1), None)
 
 

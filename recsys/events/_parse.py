@@ -8,7 +8,7 @@ from recsys.errors import ConfigError
 from recsys.events._roles import EVENT_TYPE, Roles
 from recsys.events._text import ids_from_text, number_from_text
 from recsys.events._times import TEXT
-from recsys.schema import CATEGORY, CREATOR, HISTORY_ONLY, ITEM, ROW, TIME, USER
+from recsys.schema import CATEGORY, CREATED, CREATOR, HISTORY_ONLY, ITEM, ROW, TIME, USER
 
 _EXACT = 2.0**53
 # The ids of a CSV are integers when all but these few are.
@@ -16,7 +16,7 @@ _STRAY = 0.01
 
 
 def parse_columns(roles: Roles) -> pl.LazyFrame:
-    """Read every role into its canonical type; the time already is.
+    """Read every role into its canonical type; the times already are.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def parse_columns(roles: Roles) -> pl.LazyFrame:
 
     """
     stored = roles.rows.collect_schema()
-    apart = {ROW, TIME, *roles.groups}
+    apart = {ROW, TIME, CREATED, *roles.groups}
     parsed = [_parse(role, kind).alias(role) for role, kind in stored.items() if role not in apart]
     return roles.rows.with_columns(parsed + [_labels(name) for name in roles.groups])
 

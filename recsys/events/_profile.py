@@ -10,7 +10,7 @@ from recsys.config import EventsSettings
 from recsys.events._read import EventLog
 from recsys.events._roles import resolve_roles
 from recsys.events._sources import open_source, reading
-from recsys.schema import CREATOR, FACTORS_ONLY, HISTORY_ONLY, ITEM, LIKED, ROW, TIME, USER
+from recsys.schema import CREATED, CREATOR, FACTORS_ONLY, HISTORY_ONLY, ITEM, LIKED, ROW, TIME, USER
 
 
 class LogSize(NamedTuple):
@@ -58,8 +58,8 @@ def profile(log: EventLog) -> dict[str, Any]:
     -------
     dict of str to value
         Ready for JSON. Shares lie in [0, 1]; what cannot be known is None: `like_rate` of a log without
-        unliked exposures, `creators` of a log without a creator column. Likes without a view are left
-        out of everything but `rows`.
+        unliked exposures, `creators` and `item_created_at` of a log without such a column. Likes without a
+        view are left out of everything but `rows`.
 
     Examples
     --------
@@ -82,6 +82,7 @@ def profile(log: EventLog) -> dict[str, Any]:
         "exposures_a_user": _quartiles(shown),
         "signals": {name: _shares(shown[name]) for name in log.signals},
         "outcomes": {name: _shares(shown[name]) for name in log.outcomes},
+        "item_created_at": _creations(shown),
     }
 
 
@@ -116,6 +117,17 @@ def _shares(values: pl.Series) -> dict[str, float | None]:
     return {
         "known": _rounded(len(known) / len(values)) if len(values) else None,
         "positive": _rounded((known > 0).mean()),
+    }
+
+
+def _creations(shown: pl.DataFrame) -> dict[str, float | None] | None:
+    """Share of rows that tell when their item was created, and share of these that name a later time than their own."""
+    if CREATED not in shown.columns:
+        return None
+    known = shown.drop_nulls(CREATED)
+    return {
+        "known": _rounded(len(known) / len(shown)) if len(shown) else None,
+        "after_exposure": _rounded((known[CREATED] > known[TIME]).mean()),
     }
 
 
@@ -174,6 +186,9 @@ def _behaviour_lines(profile: dict[str, Any]) -> list[tuple[str, str]]:
         for name, shares in profile[f"{kind}s"].items():
             known, positive = _percent(shares["known"]), _percent(shares["positive"])
             lines.append((f"{kind} {name}", f"known in {known}, positive in {positive} of these"))
+    if creations := profile["item_created_at"]:
+        known, after = _percent(creations["known"]), _percent(creations["after_exposure"])
+        lines.append((CREATED, f"known in {known}, after the exposure in {after} of these"))
     return lines
 
 

@@ -14,9 +14,10 @@ from recsys.config import EventsSettings
 from recsys.errors import ConfigError, nearest
 from recsys.events._sources import Source, first_line, reading
 from recsys.events._text import as_it_looks
-from recsys.events._times import rows_before
+from recsys.events._times import read_creation, rows_before
 from recsys.schema import (
     CATEGORY,
+    CREATED,
     CREATOR,
     DWELL,
     EXPOSED,
@@ -39,9 +40,11 @@ _OPTIONAL = {
     DWELL: "dwell",
     CREATOR: "creator",
     CATEGORY: "category",
+    CREATED: "item_created_at",
     HISTORY_ONLY: "history_only",
 }
-_TAKEN = {*ROLES, EXPOSED, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}
+# What stands beside ``<name>_at`` would be taken for something that arrived then.
+_TAKEN = {*ROLES, CREATED.removesuffix(arrived("")), EXPOSED, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}
 _PLAIN_NAME = re.compile(r"\w+")
 _NAMED = re.compile(r'\bas\s+"?(\w+)"?\s*$', re.IGNORECASE)
 _WINDOW = re.compile(r"\bover\s*\(", re.IGNORECASE)
@@ -54,8 +57,8 @@ class Roles:
     Attributes
     ----------
     rows : polars.LazyFrame
-        `row`, the position in the input; `timestamp`, an instant; the other roles under their canonical
-        names, signals and outcomes under the names they were declared with, as stored.
+        `row`, the position in the input; `timestamp` and `item_created_at`, instants; the other roles under
+        their canonical names, signals and outcomes under the names they were declared with, as stored.
     texts : frozenset of str
         Roles whose strings stand for something else (see `Source`).
     signals, outcomes : tuple of str
@@ -233,6 +236,8 @@ def _select_before(
     rows = rows_before(rows, time, settings.time_unit, as_of)
     others = {role: expression for role, expression in expressions.items() if role != TIME}
     rows = _add_columns(rows, others, source)
+    if CREATED in expressions:
+        rows = read_creation(rows, source.private(CREATED), as_of)
     kept = [pl.col(source.private(role)).alias(role) for role in expressions]
     return rows.select(pl.col(row).alias(ROW), *kept)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 
@@ -16,6 +17,19 @@ _LOW, _HIGH = EARLIEST - timedelta(days=366), LATEST + timedelta(days=366)
 _ISO = (
     r"(?i)^\s*(\d{4}-\d{2}-\d{2})(?:(?:T|\s+)(\d{2}:\d{2})(:\d{2})?([.]\d{1,9})?)?"
     r"\s*(Z|UTC|[+-]\d{2}(?::?\d{2})?)?\s*$"
+)
+
+
+class _Role(NamedTuple):
+    """A role that is a time."""
+
+    key: str
+    way_out: str
+
+
+_TIME = _Role("time", "declare events.time_unit as 's', 'ms' or 'us'")
+_CREATION = _Role(
+    "item_created_at", "write it as an SQL expression that gives a datetime, or an epoch in one unit"
 )
 
 
@@ -42,24 +56,54 @@ def rows_before(rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime
         When the column's type cannot be a time, or the unit of an epoch is in doubt.
 
     """
-    raw, kind = pl.col(time), rows.collect_schema()[time]
-    rows = rows.with_columns(_instants(raw, kind, rows, unit, as_of).alias(time))
-    return rows if as_of is None else rows.filter((raw < as_of) | raw.is_null())
+    rows = rows.with_columns(_instants(rows, time, _TIME, unit, as_of).alias(time))
+    return rows if as_of is None else rows.filter((pl.col(time) < as_of) | pl.col(time).is_null())
+
+
+def read_creation(rows: pl.LazyFrame, created: str, as_of: datetime | None) -> pl.LazyFrame:
+    """Read when items were created.
+
+    Parameters
+    ----------
+    rows : polars.LazyFrame
+        Those before as_of.
+    created : str
+        The column that holds it; instants replace it.
+    as_of : datetime.datetime, optional
+
+    Returns
+    -------
+    polars.LazyFrame
+        Null is unknown: what cannot be read, or lies outside 1990 to 2100.
+
+    Raises
+    ------
+    ConfigError
+        As `rows_before`. The unit of an epoch is always detected: in a wrong one, every item would be of
+        unknown age and nobody would be told.
+
+    """
+    found = _instants(rows, created, _CREATION, None, as_of)
+    known = pl.when(found.is_between(EARLIEST, LATEST, closed="left")).then(found)
+    return rows.with_columns(known.alias(created))
 
 
 def _instants(
-    raw: pl.Expr, kind: pl.DataType, rows: pl.LazyFrame, unit: str | None, as_of: datetime | None
+    rows: pl.LazyFrame, column: str, role: _Role, unit: str | None, as_of: datetime | None
 ) -> pl.Expr:
+    raw, kind = pl.col(column), rows.collect_schema()[column]
     if isinstance(kind, pl.Datetime):
         zoned = raw.dt.convert_time_zone("UTC") if kind.time_zone else raw.dt.replace_time_zone("UTC")
         return zoned.clip(_LOW, _HIGH).cast(INSTANT)
     if kind == pl.Date:
         return raw.clip(_LOW.date(), _HIGH.date()).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if not kind.is_numeric() and kind not in TEXT:
-        raise ConfigError(f"columns.time must be a datetime, an epoch or ISO 8601 text, its column is {kind}")
+        raise ConfigError(
+            f"columns.{role.key} must be a datetime, an epoch or ISO 8601 text, its column is {kind}"
+        )
     raw = raw if kind.is_numeric() else raw.cast(pl.String)
     number = _finite(raw)
-    unit = unit or detect_unit(rows.select(known=raw.is_not_null(), number=number), as_of)
+    unit = unit or detect_unit(rows.select(known=raw.is_not_null(), number=number), as_of, role)
     epoch = _from_epoch(raw, number, kind.is_float() or kind.is_decimal(), unit)
     return epoch if kind.is_numeric() else pl.coalesce(epoch, _from_iso(raw))
 
@@ -117,10 +161,12 @@ def unit_of(rows: pl.LazyFrame, time: str) -> str | None:
         return None
     raw = pl.col(time) if kind.is_numeric() else pl.col(time).cast(pl.String)
     values = rows.select(known=raw.is_not_null(), number=_finite(raw))
-    return detect_unit(values) if values.select(pl.col("number").count()).collect().item() else None
+    return (
+        detect_unit(values, None, _TIME) if values.select(pl.col("number").count()).collect().item() else None
+    )
 
 
-def detect_unit(values: pl.LazyFrame, as_of: datetime | None = None) -> str:
+def detect_unit(values: pl.LazyFrame, as_of: datetime | None, role: _Role) -> str:
     """Say whether epochs count seconds, milliseconds or microseconds.
 
     Parameters
@@ -129,6 +175,8 @@ def detect_unit(values: pl.LazyFrame, as_of: datetime | None = None) -> str:
         `number`, finite or null, and `known`: whether there was anything to read.
     as_of : datetime.datetime, optional
         Rows at or after it say nothing.
+    role : _Role
+        Its name in the message, and the way out.
 
     Returns
     -------
@@ -157,8 +205,8 @@ def detect_unit(values: pl.LazyFrame, as_of: datetime | None = None) -> str:
     if not units and 2 * counts["numbers"] <= counts["known"]:
         return "s"  # a few stray numbers among texts, to be refused
     raise ConfigError(
-        f"the unit of columns.time is in doubt (values from {counts['low']:.0f} to {counts['high']:.0f}): "
-        "declare events.time_unit as 's', 'ms' or 'us'"
+        f"the unit of columns.{role.key} is in doubt (values from {counts['low']:.0f} to "
+        f"{counts['high']:.0f}): {role.way_out}"
     )
 
 

@@ -24,7 +24,7 @@ from recsys.features._recency import (
 )
 from recsys.features._snapshot import COUNT, LATELY, LIKED_LATELY, NEWNESS, RATE, TREND, EntityTable
 from recsys.matrix import UNSEEN, IdIndex, median_positive
-from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER
+from recsys.schema import CREATED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,16 @@ def _describe_users_lately(
 def _describe_items_lately(history: History) -> dict[str, NDArray[np.float64]]:
     items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
     weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
-    newness = np.append(smallest_weight(items, weights, size), 1.0)
+    ages = weights_by_day(_born_by(history.known), history.cut)[history.shown]
+    newness = np.append(smallest_weight(items, ages, size), 1.0)
     return {NEWNESS: newness, TREND: np.append(trends(items, weights, size), 0.0)}
+
+
+def _born_by(known: pl.DataFrame) -> pl.Series:
+    """Say from when at the latest each row's item was there: its creation, its exposure where that is unknown."""
+    # Whatever it says of itself, what was shown was there: a creation after the exposure tells nothing.
+    there = [pl.col(name) for name in (TIME, CREATED) if name in known.columns]
+    return known.select(pl.min_horizontal(there)).to_series()
 
 
 def _attach(others: int, keys: NDArray[np.int64], kind: str, effects: list[Effects]) -> Affinities:

@@ -13,7 +13,8 @@ from scipy.sparse import csr_matrix
 from recsys.factors import Factors
 from recsys.features._effects import overall_rate, shrunk_effects
 
-#: Days after which an item is half as new, and an exposure counts half in the trend.
+#: Days from its creation, or else its first exposure, after which an item is half as new; days after which an
+#: exposure counts half in the trend.
 HALF_LIFE_DAYS = 7.0
 _TREND_PRIOR = 5.0
 _MICROSECONDS_A_DAY = 86_400_000_000

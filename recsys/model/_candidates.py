@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.factors import Factors
+from recsys.factors import Factors, TopN
 from recsys.features import DOT, Pairs, Snapshot
 from recsys.matrix import UserItems
 from recsys.schema import ITEM
@@ -22,15 +22,25 @@ class Candidates:
     ----------
     users, items : ndarray of int64, shape (n,)
         Places among the users and items that were asked.
+    ranks : ndarray of int64, shape (n,)
+        The best place, from 1, that any proposer gave the item in this user's list.
 
     """
 
     users: NDArray[np.int64]
     items: NDArray[np.int64]
+    ranks: NDArray[np.int64]
 
     def where(self, places: NDArray[np.int64]) -> Candidates:
         """Take some of the pairs, in the order given."""
-        return Candidates(self.users[places], self.items[places])
+        return Candidates(self.users[places], self.items[places], self.ranks[places])
+
+    @classmethod
+    def of(cls, best: TopN) -> Candidates:
+        """Take one proposer's lists, by user and then by rank."""
+        users = best.users.astype(np.int64)
+        first = np.searchsorted(best.users, best.users)
+        return cls(users, best.items.astype(np.int64), np.arange(1, len(users) + 1) - first)
 
 
 @dataclass(frozen=True)
@@ -79,17 +89,22 @@ def propose_candidates(
     Returns
     -------
     Candidates
-        At least n eligible items a user, where there are as many.
+        At least n eligible items a user, where there are as many. Those with ``ranks <= m`` are what would
+        be proposed if m were asked.
 
     """
-    n_items = len(by_crowd)
+    n_items = max(len(by_crowd), 1)
     proposed = [_propose_by_crowd(asked, by_crowd, n, threads)]
     for signal in signals:
         proposed += _propose_by_factors(snapshot.factors[signal], asked, n, threads)
-    # Not np.unique: its hash table takes ten times as long as sorting.
-    keys = np.sort(np.concatenate(proposed))
-    first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
-    return Candidates(*np.divmod(keys[first], max(n_items, 1)))
+    pairs = [one.users * n_items + one.items for one in proposed]
+    ranks = [one.ranks for one in proposed]
+    # One number a proposal, the rank last. Not np.unique: its hash table takes ten times as long as sorting.
+    keys = np.sort(np.concatenate(pairs) * (n + 1) + np.concatenate(ranks))
+    pair, rank = np.divmod(keys, n + 1)
+    first = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
+    users, items = np.divmod(pair[first], n_items)
+    return Candidates(users, items, rank[first])
 
 
 def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,21 +112,21 @@ def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.removeprefix(DOT) for name in names if name.startswith(DOT))
 
 
-def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int) -> NDArray[np.int64]:
+def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int) -> Candidates:
     # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close.
     order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
     standing = np.empty((len(by_crowd), 1), np.float32)
     standing[order, 0] = -np.arange(len(by_crowd), dtype=np.float32)
-    best = Factors(np.ones((len(asked.users), 1), np.float32), standing).top_n(n, asked.exclude, threads)
-    return best.users.astype(np.int64) * len(by_crowd) + best.items
+    everyone = np.ones((len(asked.users), 1), np.float32)
+    return Candidates.of(Factors(everyone, standing).top_n(n, asked.exclude, threads))
 
 
-def _propose_by_factors(factors: Factors, asked: Asked, n: int, threads: int) -> Iterator[NDArray[np.int64]]:
+def _propose_by_factors(factors: Factors, asked: Asked, n: int, threads: int) -> Iterator[Candidates]:
     items = asked.items.places[ITEM]
     known_items = np.flatnonzero(np.append(factors.item_factors.any(axis=1), False)[items])
     known_users = np.flatnonzero(np.append(factors.user_factors.any(axis=1), False)[asked.users])
     if not len(known_items) or not len(known_users):
         return
     part = Factors(factors.user_factors[asked.users[known_users]], factors.item_factors[items[known_items]])
-    best = part.top_n(n, asked.exclude[known_users][:, known_items], threads)
-    yield known_users[best.users] * np.int64(len(items)) + known_items[best.items]
+    best = Candidates.of(part.top_n(n, asked.exclude[known_users][:, known_items], threads))
+    yield Candidates(known_users[best.users], known_items[best.items], best.ranks)

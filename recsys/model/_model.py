@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,8 @@ from recsys.split import Window, exposures_in, known_before, require_both_labels
 
 _CHUNK = 32_768
 _USER_CHUNK = 2_048
+#: Candidates of one proposer, all users of a chunk together.
+_PROPOSED_CHUNK = 500 * _USER_CHUNK
 #: Items a user that each factorisation, and the crowd, propose.
 CANDIDATES = ModelSettings().candidates
 
@@ -178,7 +180,47 @@ class WillLikeModel:
             be limited and the log has none.
 
         """
-        for name, number in {"n": n, "candidates": candidates, "max_per_creator": max_per_creator}.items():
+        found = self.recommend_by_candidates(
+            user_ids,
+            n,
+            items=items,
+            exclude=exclude,
+            candidates=(candidates,),
+            max_per_creator=max_per_creator,
+        )
+        return in_kind(found[candidates], user_ids, items)
+
+    def recommend_by_candidates(
+        self,
+        user_ids: Any = None,
+        n: int = 20,
+        *,
+        items: Frame | None = None,
+        exclude: Frame | None = None,
+        candidates: Sequence[int],
+        max_per_creator: int | None = None,
+    ) -> dict[int, pl.DataFrame]:
+        """Give what `recommend` would with each of several numbers of candidates, scoring every pair once.
+
+        Parameters
+        ----------
+        user_ids, n, items, exclude, max_per_creator
+            As in `recommend`.
+        candidates : sequence of int
+            At least one.
+
+        Returns
+        -------
+        dict of int to polars.DataFrame
+            By number of candidates.
+
+        Raises
+        ------
+        UsageError
+            As `recommend`.
+
+        """
+        for name, number in [("n", n), ("max_per_creator", max_per_creator), ("candidates", min(candidates))]:
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, got {number}")
         if max_per_creator is not None and CREATOR not in self.snapshot.links:
@@ -192,12 +234,16 @@ class WillLikeModel:
         left_out = exclusion_matrix(users, catalogue[ITEM], not_again)
         places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
         eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
-        wanted = Wanted(catalogue, eligible, n, max(n + SLACK, candidates), max_per_creator)
+        proposed = tuple(max(n + SLACK, number) for number in candidates)
+        wanted = Wanted(catalogue, eligible, n, proposed, max_per_creator)
+        size = max(1, min(_USER_CHUNK, _PROPOSED_CHUNK // max(proposed)))
         parts = [
-            self._rank(users.ids[start : start + _USER_CHUNK], wanted, left_out[start : start + _USER_CHUNK])
-            for start in range(0, max(1, len(users)), _USER_CHUNK)
+            self._rank(users.ids[start : start + size], wanted, left_out[start : start + size])
+            for start in range(0, max(1, len(users)), size)
         ]
-        return in_kind(pl.concat(parts), user_ids, items)
+        return {
+            number: pl.concat(one) for number, one in zip(candidates, zip(*parts, strict=True), strict=True)
+        }
 
     def explain(self, user_id: Any, item_id: Any, history: EventLog | None = None) -> Explanation:
         """Say why one probability is what it is, in words and in log-odds that add up.
@@ -314,23 +360,31 @@ class WillLikeModel:
         ids = as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
         return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
 
-    def _rank(self, user_ids: pl.Series, wanted: Wanted, left_out: UserItems) -> pl.DataFrame:
-        users = self.snapshot.entities[USER].index.codes(user_ids)
-        asked = Asked(users, wanted.eligible, left_out)
-        if self.head is None:
-            # By score, each factorisation is its own best proposer.
-            factors = score_factors(self.snapshot, LIKED, users, wanted.eligible)
-            best = factors.top_n(wanted.proposed, left_out, self.threads)
-            chosen = Candidates(best.users.astype(np.int64), best.items.astype(np.int64))
-        else:
-            signals = readable_signals(self.head.head.names)
-            chosen = propose_candidates(
-                self.snapshot, asked, self._crowd(wanted.eligible), signals, wanted.proposed, self.threads
-            )
+    def _rank(self, user_ids: pl.Series, wanted: Wanted, left_out: UserItems) -> list[pl.DataFrame]:
+        """Rank the candidates of some users, once for each number proposed."""
+        asked = Asked(self.snapshot.entities[USER].index.codes(user_ids), wanted.eligible, left_out)
+        chosen = self._propose(asked, max(wanted.proposed))
         pairs = pairs_of_candidates(asked, chosen)
         order = self._order(pairs)
-        best_first = place_best(chosen, pairs, order, wanted)
-        order, chosen = order[best_first], chosen.where(best_first)
+        places = [place_best(chosen, pairs, order, wanted, proposed) for proposed in wanted.proposed]
+        return [self._take(user_ids, asked, wanted, chosen.where(best), order[best]) for best in places]
+
+    def _propose(self, asked: Asked, n: int) -> Candidates:
+        if self.head is None:
+            # By score, each factorisation is its own best proposer.
+            factors = score_factors(self.snapshot, LIKED, asked.users, asked.items)
+            return Candidates.of(factors.top_n(n, asked.exclude, self.threads))
+        signals = readable_signals(self.head.head.names)
+        return propose_candidates(self.snapshot, asked, self._crowd(asked.items), signals, n, self.threads)
+
+    def _take(
+        self,
+        user_ids: pl.Series,
+        asked: Asked,
+        wanted: Wanted,
+        chosen: Candidates,
+        order: NDArray[np.float64],
+    ) -> pl.DataFrame:
         return take_best(
             pl.DataFrame(self._score(pairs_of_candidates(asked, chosen), order)).select(
                 user_ids.gather(chosen.users).alias(USER),

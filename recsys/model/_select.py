@@ -20,12 +20,12 @@ SLACK = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of a ranking: n items a user out of a catalogue, of as many proposed by each proposer."""
+    """What is asked: n items a user out of a catalogue, once for each number that a proposer may propose."""
 
     catalogue: pl.DataFrame
     eligible: Pairs
     n: int
-    proposed: int
+    proposed: tuple[int, ...]
     max_per_creator: int | None
 
 
@@ -36,11 +36,12 @@ def pairs_of_candidates(asked: Asked, chosen: Candidates) -> Pairs:
 
 
 def place_best(
-    chosen: Candidates, pairs: Pairs, order: NDArray[np.float64], wanted: Wanted
+    chosen: Candidates, pairs: Pairs, order: NDArray[np.float64], wanted: Wanted, proposed: int
 ) -> NDArray[np.int64]:
     """Find each user's best candidates, a few more than asked; within what one creator may have."""
+    kept = np.flatnonzero(chosen.ranks <= proposed)
     # Candidates come by item, and the sort is stable: ties go to the item that comes first.
-    best_first = np.lexsort((-order, chosen.users))
+    best_first = kept[np.lexsort((-order[kept], chosen.users[kept]))]
     if wanted.max_per_creator is not None:
         creators = pairs.places[CREATOR][best_first]
         standing = _count_before(chosen.users[best_first], creators)

@@ -328,7 +328,7 @@ def _require_ids(table: pl.DataFrame, name: str) -> None:
 def _evaluate(job: Job, snapshots: Snapshots) -> Evaluation:
     with job.stage("evaluate"):
         windows = split_by_time(job.settings.windows, snapshots.log.as_of)
-        return evaluate_procedure(snapshots, windows, job.settings.evaluation)
+        return evaluate_procedure(snapshots, windows, job.settings)
 
 
 def _fit(job: Job, snapshots: Snapshots) -> WillLikeModel:

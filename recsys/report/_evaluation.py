@@ -70,6 +70,7 @@ def render_evaluation(
             figures=_sections.main_figures(evaluation),
             calibration=_sections.calibration_table(evaluation),
             segments=_sections.segment_figures(evaluation),
+            candidate_words=_words.say_candidates(evaluation),
             segment_words=_words.say_segments(evaluation),
             profile=_sections.profile_tables(profile) if profile else [],
             settings=_sections.settings_table(settings) if settings else None,

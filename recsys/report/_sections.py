@@ -10,6 +10,7 @@ import polars as pl
 from recsys.evaluation import Evaluation
 from recsys.report._figures import draw_distribution, draw_ladder, draw_reliability
 from recsys.report._figures_bias import draw_days, draw_segments
+from recsys.report._figures_ranking import draw_candidates
 from recsys.report._format import format_bias, format_count, format_number, format_share
 from recsys.report._parts import Figure, Table, list_pairs
 from recsys.report._words import GAIN, name_kind, name_models
@@ -27,7 +28,7 @@ _ROWS = {
 
 
 def main_figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Draw what every evaluation has.
+    """Draw what every evaluation has; of candidates only where something could be ranked.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def main_figures(evaluation: Evaluation) -> dict[str, Figure]:
         draw_reliability(evaluation.reliability, evaluation.reliability_null, rate),
         draw_distribution(evaluation.distribution),
         draw_days(evaluation.days),
+        *([draw_candidates(_tried(evaluation))] if evaluation.candidates else []),
     ]
     return {figure.name: figure for figure in figures}
 
@@ -58,6 +60,20 @@ def _ladder(evaluation: Evaluation) -> pl.DataFrame:
         rows.append({"model": name, **entropy, **paired})
     kinds = dict.fromkeys(("gain", "gain_low", "gain_high"), pl.Float64)
     return pl.DataFrame(rows, schema_overrides=kinds)
+
+
+def _tried(evaluation: Evaluation) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "candidates": one.candidates,
+            "ndcg": one.ndcg.value,
+            "recall": one.recall.value,
+            "difference": one.difference.value,
+            "low": one.difference.low,
+            "high": one.difference.high,
+        }
+        for one in evaluation.candidates
+    ).fill_nan(None)
 
 
 def segment_figures(evaluation: Evaluation) -> list[Figure]:

@@ -119,6 +119,36 @@ def _say_best_baseline(evaluation: Evaluation) -> Iterator[str]:
     )
 
 
+def say_candidates(evaluation: Evaluation) -> str:
+    """Name the fewest candidates whose ranking cannot be told from that of the most.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    str
+        One sentence; nothing where fewer than two numbers were tried.
+
+    """
+    if len(evaluation.candidates) < 2:
+        return ""
+    most = evaluation.candidates[-1]
+    fewest = next(one for one in evaluation.candidates if not one.is_below_the_most)
+    if fewest is most:
+        return (
+            f"With any fewer than {most.candidates:,} candidates, the most tried, NDCG@10 is lower by more than "
+            "noise."
+        )
+    gap = fewest.difference
+    return (
+        f"{fewest.candidates:,} candidates are the fewest whose NDCG@10 is not below that of "
+        f"{most.candidates:,} by more than noise (difference {gap.value:+.4f}, 95 % interval {gap.low:+.4f} to "
+        f"{gap.high:+.4f}, {most.users:,} users): that is not to say that they are as good."
+    )
+
+
 def name_kind(kind: str) -> str:
     """Give a kind of segments in words."""
     return _KINDS.get(kind, f"Declared groups: {kind.removeprefix('group_')}")

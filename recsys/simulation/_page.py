@@ -30,6 +30,7 @@ like = "liked"
 dwell = "dwell_seconds"
 creator = "creator_id"
 category = "category"
+item_created_at = "item_created_at"
 
 [windows]                     # lengths back from the end of the log
 calibrate = "{window}"
