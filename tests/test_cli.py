@@ -309,7 +309,7 @@ WRONG = {
         ["explain", "1", "2.5", "-o", "PUBLISHED", "--events", "EVENTS"],
         "item_id is Int64 in the log, got '2.5'",
     ),
-    "no user to explain": (2, ["explain", "--events", "EVENTS"], "user"),
+    "no user to explain": (2, ["explain", "--events", "EVENTS"], "Missing argument"),
     "explain without a model": (66, ["explain", "1", "--events", "EVENTS"], "recsys train"),
     "explain before the model": (
         2,
