@@ -150,6 +150,24 @@ def test_new_items_have_the_appeal_of_their_creator(log: EventLog, small: ModelS
     assert found.tolist() == [creators.effects[0, 0], 0.0]
 
 
+def test_a_user_and_an_item_meet_in_the_product_of_what_each_adds(
+    log: EventLog, small: ModelSettings, day: Day
+) -> None:
+    snapshot = Snapshots(log, small, threads=1).at(day(8))
+    seen = known_before(log.exposures, day(8)).select("user_id", "item_id")
+    nobody = pl.DataFrame({"user_id": [-9, seen["user_id"][0]], "item_id": [seen["item_id"][0], -9]})
+    pairs = pl.concat([seen, nobody.cast(dict(seen.schema))])
+    places = snapshot.place(pairs).places
+    late = snapshot.entities["user_id"]
+    of_user = late.values[places["user_id"], late.names.index("lately:liked")]
+    kinds = ("item_id", "creator_id", "category")
+    of_item = sum(snapshot.entities[kind].effects[places[kind], 0] for kind in kinds)
+    found = snapshot.pair_features(snapshot.place(pairs))[:, snapshot.names.index("lately_by_appeal")]
+    np.testing.assert_allclose(found, of_user * of_item, rtol=1e-12, atol=1e-12)
+    assert found[:-2].any()
+    assert not found[-2:].any()
+
+
 def test_exposures_seen_from_several_cuts_weigh_as_one(log: EventLog, small: ModelSettings, day: Day) -> None:
     window = Window(day(6), day(6), day(9))
     snapshots = Snapshots(log, small, threads=1)

@@ -228,18 +228,17 @@ class TestWords:
         values = dict(why.contributions.select("feature", "value").iter_rows())
         assert told["user_id:ln_exposures"] == f"exposures of this user: {len(frame.filter(user_id=13)):,}"
         mine = frame.filter(item_id=1007)
-        assert told["item_id:ln_exposures"] == f"exposures of this item: {len(mine):,}"
         days = (log.as_of - mine["timestamp"].min()).total_seconds() / 86_400
         assert told["item_id:newness"] == f"this item was first shown {days:.1f} days before"
-        habit = f"{np.exp(values['habit:liked']):.3g} times the usual odds"
-        assert told["habit:liked"] == f"likes by this user, whole log: {habit}"
+        lately = f"{np.exp(values['user_id:lately:liked']):.3g} times the usual odds"
+        assert told["user_id:lately:liked"] == f"likes by this user lately: {lately}"
 
     def test_nothing_known_is_said_so(self, logistic: WillLikeModel) -> None:
         why = logistic.explain(NEW, NEW)
         told = dict(why.contributions.select("feature", "words").iter_rows())
         assert told["user_id:ln_exposures"] == "exposures of this user: 0"
         assert told["item_id:newness"] == "this item is new"
-        assert told["habit:liked"] == "likes by this user, whole log: the usual odds"
+        assert told["user_id:lately:liked"] == "likes by this user lately: the usual odds"
         assert told["dot:liked"] == "ALS of 'liked': none of this user or of this item"
         assert [note.split(" was not seen")[0] for note in why.notes] == [f"user {NEW}", f"item {NEW}"]
         assert logistic.explain(10, 1000).notes == ()

@@ -23,11 +23,18 @@ told relative to their mean at the cut, and dot products in units of their typic
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import (
+    AFFINITY,
+    APPEAL,
     COUNT,
     DOT,
     EVIDENCE,
+    INTERPLAY,
+    LATELY,
+    LIKED_LATELY,
+    NEWNESS,
     RATE,
     TASTE,
+    TREND,
     Confidence,
     EntityTable,
     Pairs,
@@ -37,12 +44,19 @@ from recsys.features._take import Snapshots, signal_strengths, take_snapshot, us
 from recsys.features._words import put_in_words
 
 __all__ = [
+    "AFFINITY",
+    "APPEAL",
     "COUNT",
     "DOT",
     "EVIDENCE",
+    "INTERPLAY",
+    "LATELY",
+    "LIKED_LATELY",
     "LINKS",
+    "NEWNESS",
     "RATE",
     "TASTE",
+    "TREND",
     "Affinities",
     "Confidence",
     "EntityTable",

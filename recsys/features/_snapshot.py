@@ -15,8 +15,9 @@ from recsys.matrix import IdIndex
 from recsys.schema import CATEGORY, CREATOR, EXPOSED, ITEM, LIKED, USER
 
 DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
-HABIT, APPEAL, AFFINITY, LATELY = "habit:", "appeal:", "affinity:", "lately:"
+APPEAL, AFFINITY, LATELY = "appeal:", "affinity:", "lately:"
 LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
+INTERPLAY = "lately_by_appeal"
 #: Log-odds, shrunk already: where there is little to learn from, a head takes them at their face value.
 EVIDENCE = (
     f"{USER}:{LATELY}{LIKED}",
@@ -121,9 +122,16 @@ class Snapshot:
     def names(self) -> tuple[str, ...]:
         """Names of the pair features, in order."""
         tables = [f"{kind}:{name}" for kind, table in self.entities.items() for name in table.names]
-        effects = [f"{prefix}{outcome}" for prefix in (HABIT, APPEAL) for outcome in self.outcomes]
+        effects = [f"{APPEAL}{outcome}" for outcome in self.outcomes]
         affinities = [f"{kind}:{AFFINITY}{outcome}" for kind in self.affinities for outcome in self.outcomes]
-        return (*tables, *effects, *affinities, *(f"{DOT}{signal}" for signal in self.factors), TASTE)
+        return (
+            *tables,
+            *effects,
+            *affinities,
+            *(f"{DOT}{signal}" for signal in self.factors),
+            TASTE,
+            INTERPLAY,
+        )
 
     def place(self, pairs: pl.DataFrame) -> Pairs:
         """Find each pair's places.
@@ -174,12 +182,21 @@ class Snapshot:
         -------
         ndarray of float64, shape (n, len(names))
 
+        Notes
+        -----
+        Log-odds do not quite add up: what an item adds is less where users press often. `lately_by_appeal` is
+        the product of the two, and a head may weigh it.
+
         """
         places = pairs.places
         users, items = places[USER], places[ITEM]
         blocks = [table.values[places[kind]] for kind, table in self.entities.items()]
         others = [table.effects[places[kind]] for kind, table in self.entities.items() if kind != USER]
-        blocks += [self.entities[USER].effects[users], np.sum(others, axis=0)]
+        appeal = np.sum(others, axis=0)
+        blocks.append(appeal)
         blocks += [one.of(users, places[kind]).astype(float) for kind, one in self.affinities.items()]
         dots = [one.scores(users, items) / one.typical_score for one in (*self.factors.values(), self.tastes)]
-        return np.column_stack([*blocks, *dots]).astype(np.float64, copy=False)
+        of_user = self.entities[USER]
+        lately = of_user.values[users, of_user.names.index(f"{LATELY}{LIKED}")]
+        interplay = lately * appeal[:, self.outcomes.index(LIKED)]
+        return np.column_stack([*blocks, *dots, interplay]).astype(np.float64, copy=False)

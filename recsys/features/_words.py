@@ -16,7 +16,7 @@ from recsys.features._snapshot import (
     COUNT,
     DOT,
     ENTITIES,
-    HABIT,
+    INTERPLAY,
     LATELY,
     LIKED_LATELY,
     NEWNESS,
@@ -139,11 +139,13 @@ _SAY: dict[str, Callable[[_Told], str]] = {
     LIKED_LATELY: _say_liked_lately,
     NEWNESS: _say_newness,
     TREND: lambda told: f"recent exposures of this item: {_times(told.value, 'the usual share')}",
-    HABIT: lambda told: f"{_outcome(told.outcome)} by this user, whole log: {told.odds}",
     APPEAL: _say_appeal,
     AFFINITY: lambda told: (
         f"{_outcome(told.outcome)}, what this user makes of {_WHO[told.kind]}: {told.odds}"
     ),
     DOT: _say_dot,
     TASTE.partition(":")[0] + ":": _say_taste,
+    INTERPLAY + ":": lambda told: (
+        f"likes by this user times likes of this item, in log-odds: {told.value:.2f}"
+    ),
 }
