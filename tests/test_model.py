@@ -114,7 +114,7 @@ class TestPredictProba:
         order = np.random.default_rng(0).permutation(len(pairs))[:60]
         alone = pl.concat([model.predict_proba(pairs[int(place)]) for place in order])
         assert alone.equals(every[order])
-        monkeypatch.setattr("recsys.model._model._CHUNK", 7)
+        monkeypatch.setattr("recsys.model._score._CHUNK", 7)
         assert model.predict_proba(pairs).equals(every)
 
     def test_new_users_and_items_get_rates_not_zeros(self, model: WillLikeModel, log: EventLog) -> None:
@@ -216,7 +216,7 @@ class TestRecommend:
         )
         for user in (10, 13, 40):
             assert model.recommend([user], 5).equals(every.filter(pl.col("user_id") == user))
-        monkeypatch.setattr("recsys.model._model._USER_CHUNK", 7)
+        monkeypatch.setattr("recsys.model._recommend._USER_CHUNK", 7)
         assert model.recommend(n=5).equals(every)
 
     def test_nothing_seen_nothing_twice_and_ranks_without_holes(self, model: WillLikeModel) -> None:

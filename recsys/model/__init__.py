@@ -2,9 +2,11 @@
 
 .. code-block:: text
 
+    _rank       ranking by score, for a log without probabilities
+    _score      pairs -> what ranks them, and the columns that are published
     _candidates which items are worth scoring for whom
     _select     the best of them
-    _rank       ranking by score, for a log without probabilities
+    _recommend  users and a catalogue -> each user's likeliest items
     _explain    why a probability: a sum in log-odds, and the past items behind the ALS scores
     _tables     ids and pairs as they are given
     _lessons    the exposures of a window, as the cuts before them saw them

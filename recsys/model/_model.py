@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,25 +12,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.config import ModelSettings, WindowsSettings
-from recsys.errors import DataError, UsageError
+from recsys.errors import UsageError
 from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshot, Snapshots
-from recsys.matrix import UNSEEN, IdIndex, UserItems
 from recsys.model._artefact import from_files, to_files
-from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
 from recsys.model._explain import Explanation, explain_pair
 from recsys.model._lessons import collect_lessons, reads
-from recsys.model._rank import score_factors, score_order
-from recsys.model._select import SLACK, Wanted, pairs_of_candidates, place_best, take_best
-from recsys.model._tables import as_logged, exclusion_matrix
+from recsys.model._recommend import rank_by_candidates
+from recsys.model._score import Scorer
+from recsys.model._select import Wanted
+from recsys.model._tables import as_logged, index_users, list_items
 from recsys.probability import ProbabilityHead, fit_probability_head
-from recsys.schema import CREATOR, ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
+from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
 from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
 
-_CHUNK = 32_768
-_USER_CHUNK = 2_048
-#: Candidates of one proposer, all users of a chunk together.
-_PROPOSED_CHUNK = 500 * _USER_CHUNK
 #: Items a user that each factorisation, and the crowd, propose.
 CANDIDATES = ModelSettings().candidates
 
@@ -135,7 +128,7 @@ class WillLikeModel:
         asked = to_polars(pairs)
         require_columns(asked, (USER, ITEM), "the table of pairs")
         placed = self.snapshot.place(asked)
-        columns = self._score(placed, self._order(placed))
+        columns = self._scorer.columns(placed, self._scorer.order(placed))
         return in_kind(asked.select(USER, ITEM).with_columns(columns), pairs)
 
     def recommend(
@@ -162,7 +155,7 @@ class WillLikeModel:
             Pairs `user_id`, `item_id` not to recommend. Default: what the log that was fitted showed.
         candidates : int, optional
             Items a user that each factorisation the head reads proposes, and that would be proposed to someone
-            unknown; at least n. With as many as there are items, the ranking is that of the whole catalogue.
+            unknown; at least n + 8. With as many as there are items, the ranking is that of the whole catalogue.
         max_per_creator : int, optional
             Items of one creator in a user's list, which may then be shorter than n. Default: any number.
 
@@ -170,8 +163,9 @@ class WillLikeModel:
         -------
         polars.DataFrame, or pandas.DataFrame when `user_ids` or `items` is pandas
             `user_id`, `item_id`, `rank` (int32, from 1), then the columns of `predict_proba`; sorted by
-            user and rank. Rank follows `will_like` (equal ones: the log-odds before calibration), or the
-            like score where that is null; ties go to the item that sorts first.
+            user and rank. Rank follows `will_like` (equal ones: the log-odds before calibration). Where that is
+            null it follows the like score, and for users without likes how often items were shown. Ties go to
+            the item that sorts first.
 
         Raises
         ------
@@ -220,30 +214,15 @@ class WillLikeModel:
             As `recommend`.
 
         """
-        for name, number in [("n", n), ("max_per_creator", max_per_creator), ("candidates", min(candidates))]:
-            if number is not None and number < 1:
-                raise UsageError(f"{name} must be at least 1, got {number}")
-        if max_per_creator is not None and CREATOR not in self.snapshot.links:
-            raise UsageError("max_per_creator needs a log with creators: declare events.columns.creator")
+        wanted = Wanted(n, tuple(candidates), max_per_creator)
+        wanted.require_possible(self.snapshot)
         not_again = self.shown if exclude is None else to_polars(exclude)
         if not_again is None:
             raise UsageError("a model loaded from files has no log: say which pairs to exclude (exclude=...)")
         require_columns(not_again, (USER, ITEM), "the table of pairs to exclude")
-        users = self._user_index(user_ids)
-        catalogue = self._catalogue(items)
-        left_out = exclusion_matrix(users, catalogue[ITEM], not_again)
-        places = self.snapshot.entities[ITEM].index.codes(catalogue[ITEM])
-        eligible = Pairs({ITEM: places, **self.snapshot.place_links(places, catalogue)})
-        proposed = tuple(max(n + SLACK, number) for number in candidates)
-        wanted = Wanted(catalogue, eligible, n, proposed, max_per_creator)
-        size = max(1, min(_USER_CHUNK, _PROPOSED_CHUNK // max(proposed)))
-        parts = [
-            self._rank(users.ids[start : start + size], wanted, left_out[start : start + size])
-            for start in range(0, max(1, len(users)), size)
-        ]
-        return {
-            number: pl.concat(one) for number, one in zip(candidates, zip(*parts, strict=True), strict=True)
-        }
+        users = index_users(user_ids, self.snapshot.entities[USER].index)
+        catalogue = list_items(items, self.snapshot.entities[ITEM].index)
+        return rank_by_candidates(self._scorer, users, catalogue, not_again, wanted)
 
     def explain(self, user_id: Any, item_id: Any, history: EventLog | None = None) -> Explanation:
         """Say why one probability is what it is, in words and in log-odds that add up.
@@ -281,7 +260,7 @@ class WillLikeModel:
             for kind, given in {USER: user_id, ITEM: item_id}.items()
         }
         log = self.log if history is None else history
-        return explain_pair(self.snapshot, self._known_head(), pl.DataFrame(asked), log)
+        return explain_pair(self.snapshot, self._scorer.known_head, pl.DataFrame(asked), log)
 
     @property
     def shown(self) -> pl.DataFrame | None:
@@ -301,115 +280,20 @@ class WillLikeModel:
 
     def features(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute the head's features of pairs, shape (n, d)."""
-        names = self.snapshot.names
-        columns = [names.index(name) for name in self._known_head().head.names]
-        return self.snapshot.pair_features(pairs)[:, columns]
+        return self._scorer.features(pairs)
 
     def probabilities(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute will_like of pairs among exposures as logged, float64, shape (n,)."""
-        return self._known_head().calibrator.apply(self._order(pairs))
+        return self._scorer.known_head.calibrator.apply(self._scorer.order(pairs))
 
     @property
     def base_rate(self) -> float:
         """Like rate of the exposures that the head was fitted on."""
-        return self._known_head().base_rate
+        return self._scorer.known_head.base_rate
 
-    def _known_head(self) -> ProbabilityHead:
-        if self.head is None:
-            raise DataError("a log of positives only has no probabilities: unliked exposures are needed")
-        return self.head
-
-    def _order(self, pairs: Pairs) -> NDArray[np.float64]:
-        """What ranks pairs: the head's log-odds, or the like score."""
-        if self.head is None:
-            return score_order(self.snapshot, LIKED, pairs)
-        head, size = self.head.head, len(pairs.places[USER])
-        chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
-        with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
-            scored = list(pool.map(lambda chunk: head.logit(self.features(chunk)), chunks))
-        return np.concatenate([np.empty(0), *scored])
-
-    def _score(self, pairs: Pairs, order: NDArray[np.float64]) -> list[pl.Series]:
-        factors = self.snapshot.factors[LIKED]
-        users, items = pairs.places[USER], pairs.places[ITEM]
-        warm = pl.Series(factors.is_warm(users, items))
-        scores = pl.Series(factors.scores(users, items))
-        return [*self._will_like(order), scores.set(~warm, None).alias("score")]
-
-    def _will_like(self, order: NDArray[np.float64]) -> list[pl.Series]:
-        names = ("will_like", "will_like_low", "will_like_high")
-        if self.head is None:
-            return [pl.Series(name, [None], pl.Float32).new_from_index(0, len(order)) for name in names]
-        interval = self.head.interval(order)
-        columns = (self.head.will_like(order), interval.low, interval.high)
-        return [pl.Series(name, _to_float32(values)) for name, values in zip(names, columns, strict=True)]
-
-    def _user_index(self, user_ids: Any) -> IdIndex:
-        known = self.snapshot.entities[USER].index
-        if user_ids is None:
-            return known
-        if isinstance(user_ids, int | str):
-            user_ids = [user_ids]
-        return IdIndex.of(as_logged(pl.Series(USER, user_ids), known.ids.dtype))
-
-    def _catalogue(self, items: Frame | None) -> pl.DataFrame:
-        if items is None:
-            return pl.DataFrame({ITEM: self.snapshot.entities[ITEM].index.ids})
-        catalogue = to_polars(items)
-        require_columns(catalogue, (ITEM,), "the table of items")
-        ids = as_logged(catalogue[ITEM], self.snapshot.entities[ITEM].index.ids.dtype)
-        return catalogue.with_columns(ids).drop_nulls(ITEM).unique(ITEM, keep="first").sort(ITEM)
-
-    def _rank(self, user_ids: pl.Series, wanted: Wanted, left_out: UserItems) -> list[pl.DataFrame]:
-        """Rank the candidates of some users, once for each number proposed."""
-        asked = Asked(self.snapshot.entities[USER].index.codes(user_ids), wanted.eligible, left_out)
-        chosen = self._propose(asked, max(wanted.proposed))
-        pairs = pairs_of_candidates(asked, chosen)
-        order = self._order(pairs)
-        places = [place_best(chosen, pairs, order, wanted, proposed) for proposed in wanted.proposed]
-        return [self._take(user_ids, asked, wanted, chosen.where(best), order[best]) for best in places]
-
-    def _propose(self, asked: Asked, n: int) -> Candidates:
-        if self.head is None:
-            # By score, each factorisation is its own best proposer.
-            factors = score_factors(self.snapshot, LIKED, asked.users, asked.items)
-            return Candidates.of(factors.top_n(n, asked.exclude, self.threads))
-        signals = readable_signals(self.head.head.names)
-        return propose_candidates(self.snapshot, asked, self._crowd(asked.items), signals, n, self.threads)
-
-    def _take(
-        self,
-        user_ids: pl.Series,
-        asked: Asked,
-        wanted: Wanted,
-        chosen: Candidates,
-        order: NDArray[np.float64],
-    ) -> pl.DataFrame:
-        return take_best(
-            pl.DataFrame(self._score(pairs_of_candidates(asked, chosen), order)).select(
-                user_ids.gather(chosen.users).alias(USER),
-                wanted.catalogue[ITEM].gather(chosen.items).alias(ITEM),
-                pl.all(),
-                pl.Series("order", order),
-                pl.Series("user_place", chosen.users),
-                pl.Series("item_place", chosen.items),
-            ),
-            wanted.n,
-        )
-
-    def _crowd(self, items: Pairs) -> NDArray[np.float64]:
-        """What ranks items for someone unknown."""
-        nobody = np.full(len(items.places[ITEM]), UNSEEN, np.int32)
-        return self._order(Pairs({USER: nobody, **items.places}))
-
-
-def _to_float32(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
-    # The float32 next below 1 is 1 - 6e-8: rounding must not close the interval.
-    return np.minimum(probabilities.astype(np.float32), np.nextafter(np.float32(1), np.float32(0)))
-
-
-def _slice(pairs: Pairs, start: int, stop: int) -> Pairs:
-    return Pairs({kind: places[start:stop] for kind, places in pairs.places.items()})
+    @property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.snapshot, self.head, self.threads)
 
 
 def fit_model(

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.features import Pairs
+from recsys.errors import UsageError
+from recsys.features import Pairs, Snapshot
 from recsys.matrix import UNSEEN
 from recsys.model._candidates import Asked, Candidates
 from recsys.schema import CREATOR, ITEM, USER
@@ -20,13 +21,42 @@ SLACK = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked: n items a user out of a catalogue, once for each number that a proposer may propose."""
+    """What is asked of a ranking.
 
-    catalogue: pl.DataFrame
-    eligible: Pairs
+    Attributes
+    ----------
+    n : int
+        Items a user.
+    candidates : tuple of int
+        Items a user and proposer; one ranking for each.
+    max_per_creator : int or None
+        Items of one creator in a list; None is any number.
+
+    """
+
     n: int
-    proposed: tuple[int, ...]
+    candidates: tuple[int, ...]
     max_per_creator: int | None
+
+    @property
+    def proposed(self) -> tuple[int, ...]:
+        """Candidates, but never fewer than a list needs."""
+        return tuple(max(self.n + SLACK, number) for number in self.candidates)
+
+    def require_possible(self, snapshot: Snapshot) -> None:
+        """Refuse numbers below 1, and a limit on creators where the log has none.
+
+        Raises
+        ------
+        UsageError
+
+        """
+        numbers = {"n": self.n, "max_per_creator": self.max_per_creator, "candidates": min(self.candidates)}
+        for name, number in numbers.items():
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, got {number}")
+        if self.max_per_creator is not None and CREATOR not in snapshot.links:
+            raise UsageError("max_per_creator needs a log with creators: declare events.columns.creator")
 
 
 def pairs_of_candidates(asked: Asked, chosen: Candidates) -> Pairs:

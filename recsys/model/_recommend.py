@@ -1,0 +1,99 @@
+"""Users and a catalogue -> each user's likeliest items."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.features import Pairs
+from recsys.matrix import IdIndex
+from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
+from recsys.model._rank import score_factors
+from recsys.model._score import Scorer
+from recsys.model._select import Wanted, pairs_of_candidates, place_best, take_best
+from recsys.model._tables import exclusion_matrix
+from recsys.schema import ITEM, LIKED, USER
+
+_USER_CHUNK = 2_048
+#: Candidates of one proposer, all users of a chunk together.
+_PROPOSED_CHUNK = 500 * _USER_CHUNK
+
+
+def rank_by_candidates(
+    scorer: Scorer, users: IdIndex, catalogue: pl.DataFrame, exclude: pl.DataFrame, wanted: Wanted
+) -> dict[int, pl.DataFrame]:
+    """Rank every user's likeliest items, once for each number of candidates; every pair is scored once.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    users : IdIndex
+    catalogue : polars.DataFrame
+        From `list_items`.
+    exclude : polars.DataFrame
+        Pairs `user_id`, `item_id` not to recommend.
+    wanted : Wanted
+
+    Returns
+    -------
+    dict of int to polars.DataFrame
+        By number of candidates.
+
+    """
+    snapshot, ids = scorer.snapshot, catalogue[ITEM]
+    left_out = exclusion_matrix(users, ids, exclude)
+    places = snapshot.entities[ITEM].index.codes(ids)
+    eligible = Pairs({ITEM: places, **snapshot.place_links(places, catalogue)})
+    size = max(1, min(_USER_CHUNK, _PROPOSED_CHUNK // max(wanted.proposed)))
+    parts = []
+    for start in range(0, max(1, len(users)), size):
+        some = users.ids[start : start + size]
+        codes = snapshot.entities[USER].index.codes(some)
+        asked = Asked(codes, eligible, left_out[start : start + size])
+        parts.append(_rank(scorer, some, ids, asked, wanted))
+    by_number = zip(*parts, strict=True)
+    return {number: pl.concat(one) for number, one in zip(wanted.candidates, by_number, strict=True)}
+
+
+def _rank(
+    scorer: Scorer, user_ids: pl.Series, item_ids: pl.Series, asked: Asked, wanted: Wanted
+) -> list[pl.DataFrame]:
+    """Rank the candidates of some users, once for each number proposed."""
+    proposed = _propose(scorer, asked, max(wanted.proposed))
+    pairs = pairs_of_candidates(asked, proposed)
+    order = scorer.order(pairs)
+    found = []
+    for number in wanted.proposed:
+        best = place_best(proposed, pairs, order, wanted, number)
+        chosen = proposed.where(best)
+        scored = pl.DataFrame(scorer.columns(pairs_of_candidates(asked, chosen), order[best]))
+        scored = _with_ids(scored, user_ids, item_ids, chosen, order[best])
+        found.append(take_best(scored, wanted.n))
+    return found
+
+
+def _propose(scorer: Scorer, asked: Asked, n: int) -> Candidates:
+    if scorer.head is None:
+        # By score, each factorisation is its own best proposer.
+        factors = score_factors(scorer.snapshot, LIKED, asked.users, asked.items)
+        return Candidates.of(factors.top_n(n, asked.exclude, scorer.threads))
+    signals, by_crowd = readable_signals(scorer.head.head.names), scorer.order_for_nobody(asked.items)
+    return propose_candidates(scorer.snapshot, asked, by_crowd, signals, n, scorer.threads)
+
+
+def _with_ids(
+    scored: pl.DataFrame,
+    user_ids: pl.Series,
+    item_ids: pl.Series,
+    chosen: Candidates,
+    order: NDArray[np.float64],
+) -> pl.DataFrame:
+    return scored.select(
+        user_ids.gather(chosen.users).alias(USER),
+        item_ids.gather(chosen.items).alias(ITEM),
+        pl.all(),
+        pl.Series("order", order),
+        pl.Series("user_place", chosen.users),
+        pl.Series("item_place", chosen.items),
+    )
