@@ -108,7 +108,7 @@ def fit_logistic(
     from adds up the evidence, and one with many weighs it.
 
     A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features
-    are log-odds, log-counts and dot products: what hardly varies at one cut may vary at the next, when
+    are log-odds, their product, log-counts, dot products and weights in [0, 1]: what hardly varies at one cut may vary at the next, when
     all shrunk rates move with their prior, and must not carry a weight of thousands there.
 
     """
