@@ -229,7 +229,7 @@ class TestWords:
         assert told["user_id:ln_exposures"] == f"exposures of this user: {len(frame.filter(user_id=13)):,}"
         mine = frame.filter(item_id=1007)
         days = (log.as_of - mine["timestamp"].min()).total_seconds() / 86_400
-        assert told["item_id:newness"] == f"this item was first shown {days:.1f} days before"
+        assert told["item_id:newness"] == f"this item was created, or first shown, {days:.1f} days before"
         lately = f"{np.exp(values['user_id:lately:liked']):.3g} times the usual odds"
         assert told["user_id:lately:liked"] == f"likes by this user lately: {lately}"
 

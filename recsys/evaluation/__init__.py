@@ -5,6 +5,7 @@
     _score      probabilities and rankings of one model  -> figures with intervals
     _candidates one model, more and fewer candidates -> how many the ranking needs
     _segments   the window cut by user, item, creator, group, forecast and day -> where the forecast is off
+    _evaluation what an evaluation found
     _evaluate   the procedure on the newest window it has not seen, and its baselines -> Evaluation
 """
 

@@ -178,6 +178,7 @@ class _Trial:
 
 
 def _score(trial: _Trial, model: WillLikeModel, baselines: dict[str, WillLikeModel]) -> Evaluation:
+    """Score a model and its baselines on the same rows; segments, days and candidates are the model's."""
     rows, liked = trial.rows, trial.rows[LIKED].to_numpy()
     will_like = _probabilities(model, rows)
     losses, metrics = {"": log_losses(liked, will_like)}, trial.figures(model, will_like)

@@ -2,12 +2,16 @@
 
 A `Snapshot` holds everything that was known before one cut: factors of each signal, a table of effects, rates and
 counts for each kind of entity (user, item, creator, category), whose last row is an entity never seen, and what
-users make of creators and categories. The features of a pair are rows of those tables side by side, then one
-dot product a factorisation.
+users make of creators and categories. The features of a pair are, in this order: rows of those tables side by side;
+for each outcome, what the item, its creator and its category add to it together, then what this user makes of the
+creator and of the category; a dot product a factorisation, and one for how like the item is to what the user liked
+lately; the product of how the user presses lately and what the item adds.
+
 Training and serving both call `Snapshot.pair_features`; nothing else makes features.
 
 A head is fitted at one cut and serves at a later one, where every count and score has grown. So counts are
-told relative to their mean at the cut, and dot products in units of their typical score.
+told relative to their mean at the cut, dot products in units of their typical score, and what happened lately in
+weights that halve.
 
 .. code-block:: text
 
@@ -16,8 +20,8 @@ told relative to their mean at the cut, and dot products in units of their typic
     _recency    the same, the latest weighing more
     _describe   the exposures before a cut           -> tables of entities
     _snapshot   what was known before a cut          -> features of pairs
-    _words      a feature and its value          -> English
     _take       a log and a cut                      -> Snapshot
+    _words      a feature and its value              -> English
 """
 
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects

@@ -184,8 +184,9 @@ class Snapshot:
 
         Notes
         -----
-        Log-odds do not quite add up: what an item adds is less where users press often. `lately_by_appeal` is
-        the product of the two, and a head may weigh it.
+        ``appeal:y`` is the sum of the effects on y of the item, its creator and its category, and
+        ``lately_by_appeal = user_id:lately:liked * appeal:liked``: log-odds do not quite add up, since what an
+        item adds is less where users press often, and a head may weigh the product.
 
         """
         places = pairs.places

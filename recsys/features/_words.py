@@ -106,7 +106,7 @@ def _say_count(told: _Told) -> str:
 def _say_newness(told: _Told) -> str:
     if told.value >= 1:
         return "this item is new"
-    return f"this item was first shown {-HALF_LIFE_DAYS * np.log2(told.value):.1f} days before"
+    return f"this item was created, or first shown, {-HALF_LIFE_DAYS * np.log2(told.value):.1f} days before"
 
 
 def _say_liked_lately(told: _Told) -> str:

@@ -43,8 +43,8 @@ _READ_OF_EACH = (f"{USER}:{LATELY}", APPEAL, f":{AFFINITY}", DOT)
 def reads(name: str) -> bool:
     """Say whether a head reads a feature.
 
-    Not the counts of things, nor the rates of what effects say: they cost a head that learns from few likes more
-    than they tell.
+    Of counts the user's only, of rates the like rates of user and item only: the others cost a head that learns from
+    few likes more than they tell beside the effects.
     """
     return name in _READ or any(part in name for part in _READ_OF_EACH)
 

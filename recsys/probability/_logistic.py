@@ -107,9 +107,10 @@ def fit_logistic(
     already shrunk, c is their face value, a weight of 1; for all others it is 0. So a head with few likes to learn
     from adds up the evidence, and one with many weighs it.
 
-    A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features
-    are log-odds, log-counts and dot products: what hardly varies at one cut may vary at the next, when
-    all shrunk rates move with their prior, and must not carry a weight of thousands there.
+    A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features are
+    log-odds, their product, log-counts, dot products and weights in [0, 1]: what hardly varies at one cut may
+    vary at the next, when all shrunk rates move with their prior, and must not carry a weight of thousands
+    there.
 
     """
     weights = np.ones(len(liked)) if weights is None else weights
