@@ -116,8 +116,8 @@ class EventsSettings(_Section):
     which types of an event log are a `view`, a `like`, or an outcome; a like belongs to the last view at
     most `like_within` before it. `negatives_kept` is the share of unliked exposures that the log kept, where
     they were sampled: `will_like` is corrected for it, and the evaluation scores the rows as they were logged,
-    without the correction. Exposures younger than `settle` at a cut say nothing
-    yet. The job stops when more than the share `max_refused` of the rows is refused.
+    without the correction. Exposures younger than `settle` at a cut say nothing yet. The job stops when more than
+    the share `max_refused` of the rows is refused.
     """
 
     path: str | None = None

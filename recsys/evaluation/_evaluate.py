@@ -18,11 +18,11 @@ from recsys.evaluation._evaluation import Evaluation
 from recsys.evaluation._score import Ranking, score_calibration, score_ranking
 from recsys.evaluation._segments import Scored, count_forecasts, score_days, score_segments
 from recsys.events import EventLog, read
-from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots
+from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots, reads
 from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
-from recsys.model import WillLikeModel, fit_model, reads
+from recsys.model import WillLikeModel, fit_model
 from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER, Frame, Losses, validated
 from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels, split_by_time
 

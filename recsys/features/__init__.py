@@ -15,6 +15,7 @@ weights that halve.
 
 .. code-block:: text
 
+    _names      what features are called, and which of them a head reads
     _rates      successes and trials                 -> shrunk log-odds
     _effects    who met what, and an outcome         -> what each entity adds, in log-odds
     _recency    the same, the latest weighing more
@@ -25,42 +26,19 @@ weights that halve.
 """
 
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
+from recsys.features._names import COUNT, DOT, EVIDENCE, RATE, TASTE, reads
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
-from recsys.features._snapshot import (
-    AFFINITY,
-    APPEAL,
-    COUNT,
-    DOT,
-    EVIDENCE,
-    INTERPLAY,
-    LATELY,
-    LIKED_LATELY,
-    NEWNESS,
-    RATE,
-    TASTE,
-    TREND,
-    Confidence,
-    EntityTable,
-    Pairs,
-    Snapshot,
-)
+from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals
 from recsys.features._words import put_in_words
 
 __all__ = [
-    "AFFINITY",
-    "APPEAL",
     "COUNT",
     "DOT",
     "EVIDENCE",
-    "INTERPLAY",
-    "LATELY",
-    "LIKED_LATELY",
     "LINKS",
-    "NEWNESS",
     "RATE",
     "TASTE",
-    "TREND",
     "Affinities",
     "Confidence",
     "EntityTable",
@@ -70,6 +48,7 @@ __all__ = [
     "fit_beta_binomial",
     "fit_precision",
     "put_in_words",
+    "reads",
     "shrunk_effects",
     "shrunk_log_odds",
     "signal_strengths",

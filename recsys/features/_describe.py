@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.factors import Factors
 from recsys.features._effects import LINKS, Affinities, Effects, Met, estimate_effects
+from recsys.features._names import COUNT, LATELY, LIKED_LATELY, NEWNESS, RATE, TREND
 from recsys.features._rates import shrunk_log_odds
 from recsys.features._recency import (
     exposures_since,
@@ -22,7 +23,7 @@ from recsys.features._recency import (
     trends,
     weights_by_day,
 )
-from recsys.features._snapshot import COUNT, LATELY, LIKED_LATELY, NEWNESS, RATE, TREND, EntityTable
+from recsys.features._snapshot import EntityTable
 from recsys.matrix import UNSEEN, IdIndex, median_positive
 from recsys.schema import CREATED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
 

@@ -11,20 +11,9 @@ from numpy.typing import NDArray
 
 from recsys.factors import Factors
 from recsys.features._effects import Affinities
+from recsys.features._names import AFFINITY, APPEAL, DOT, INTERPLAY, LATELY, TASTE
 from recsys.matrix import IdIndex
-from recsys.schema import CATEGORY, CREATOR, EXPOSED, ITEM, LIKED, USER
-
-DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
-APPEAL, AFFINITY, LATELY = "appeal:", "affinity:", "lately:"
-LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
-INTERPLAY = "lately_by_appeal"
-#: Log-odds, shrunk already: where there is little to learn from, a head takes them at their face value.
-EVIDENCE = (
-    f"{USER}:{LATELY}{LIKED}",
-    f"{APPEAL}{LIKED}",
-    *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)),
-)
-ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
+from recsys.schema import EXPOSED, ITEM, LIKED, USER
 
 
 @dataclass(frozen=True)
@@ -78,6 +67,10 @@ class Pairs:
     """
 
     places: dict[str, NDArray[np.int32]]
+
+    def where(self, rows: NDArray[np.int64] | slice) -> Pairs:
+        """Take some of the pairs, in the order given."""
+        return Pairs({kind: places[rows] for kind, places in self.places.items()})
 
 
 @dataclass(frozen=True)

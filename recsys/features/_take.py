@@ -15,7 +15,8 @@ from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features._describe import History, as_numbers, compare_tastes, describe_entities
 from recsys.features._effects import LINKS
-from recsys.features._snapshot import ENTITIES, Confidence, Snapshot
+from recsys.features._names import ENTITIES
+from recsys.features._snapshot import Confidence, Snapshot
 from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, one_blas_thread, strengths
 from recsys.schema import EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from recsys.features._recency import HALF_LIFE_DAYS
-from recsys.features._snapshot import (
+from recsys.features._names import (
     AFFINITY,
     APPEAL,
     COUNT,
@@ -23,8 +22,9 @@ from recsys.features._snapshot import (
     RATE,
     TASTE,
     TREND,
-    Snapshot,
 )
+from recsys.features._recency import HALF_LIFE_DAYS
+from recsys.features._snapshot import Snapshot
 from recsys.schema import CATEGORY, CREATOR, EXPOSED, ITEM, LIKED, USER
 
 _WHO = {USER: "this user", ITEM: "this item", CREATOR: "its creator", CATEGORY: "its category"}
@@ -78,11 +78,11 @@ def put_in_words(snapshot: Snapshot, names: Sequence[str], values: NDArray[np.fl
 def _say(snapshot: Snapshot, belongs: tuple[str, ...], name: str, value: float) -> str:
     kind, _, rest = name.partition(":")
     if kind not in ENTITIES:
-        return _SAY[f"{kind}:"](_Told("", rest, value, 0.0, belongs))
-    family, colon, outcome = rest.partition(":")
-    table = snapshot.entities[kind]
-    unseen = float(table.values[-1, table.names.index(rest)]) if rest in table.names else 0.0
-    return _SAY[family + colon](_Told(kind, outcome, value, unseen, belongs))
+        kind, rest = "", name
+    family, _, outcome = rest.partition(":")
+    table = snapshot.entities.get(kind)
+    of_nobody = {} if table is None else dict(zip(table.names, table.values[-1].tolist(), strict=True))
+    return _SAY[family](_Told(kind, outcome, value, of_nobody.get(rest, 0.0), belongs))
 
 
 def _times(log_ratio: float, what: str) -> str:
@@ -132,7 +132,7 @@ def _say_taste(told: _Told) -> str:
     return f"likeness to what this user liked lately: {size}"
 
 
-_SAY: dict[str, Callable[[_Told], str]] = {
+_OF_FAMILY: dict[str, Callable[[_Told], str]] = {
     RATE: _say_rate,
     COUNT: _say_count,
     LATELY: lambda told: f"{_outcome(told.outcome)} by this user lately: {told.odds}",
@@ -144,8 +144,7 @@ _SAY: dict[str, Callable[[_Told], str]] = {
         f"{_outcome(told.outcome)}, what this user makes of {_WHO[told.kind]}: {told.odds}"
     ),
     DOT: _say_dot,
-    TASTE.partition(":")[0] + ":": _say_taste,
-    INTERPLAY + ":": lambda told: (
-        f"likes by this user times likes of this item, in log-odds: {told.value:.2f}"
-    ),
+    TASTE: _say_taste,
+    INTERPLAY: lambda told: f"likes by this user times likes of this item, in log-odds: {told.value:.2f}",
 }
+_SAY = {name.partition(":")[0]: say for name, say in _OF_FAMILY.items()}

@@ -7,46 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from recsys.features import (
-    AFFINITY,
-    APPEAL,
-    COUNT,
-    DOT,
-    INTERPLAY,
-    LATELY,
-    LIKED_LATELY,
-    NEWNESS,
-    RATE,
-    TASTE,
-    TREND,
-    Snapshots,
-)
+from recsys.features import Snapshots
 from recsys.matrix import distinct_codes
 from recsys.probability import Lessons
-from recsys.schema import ITEM, LIKED, TIME, USER
+from recsys.schema import LIKED, TIME, USER
 from recsys.split import Window, exposures_in, roll_cuts
-
-_READ = (
-    f"{USER}:{RATE}{LIKED}",
-    f"{ITEM}:{RATE}{LIKED}",
-    f"{USER}:{COUNT}",
-    f"{USER}:{LIKED_LATELY}",
-    f"{ITEM}:{NEWNESS}",
-    f"{ITEM}:{TREND}",
-    TASTE,
-    INTERPLAY,
-)
-#: Of each outcome, or of each factorisation.
-_READ_OF_EACH = (f"{USER}:{LATELY}", APPEAL, f":{AFFINITY}", DOT)
-
-
-def reads(name: str) -> bool:
-    """Say whether a head reads a feature.
-
-    Of counts the user's only, of rates the like rates of user and item only: the others cost a head that learns from
-    few likes more than they tell beside the effects.
-    """
-    return name in _READ or any(part in name for part in _READ_OF_EACH)
 
 
 def collect_lessons(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import UsageError
 from recsys.events import EventLog, read_events
-from recsys.features import Pairs, Snapshot, Snapshots
+from recsys.features import Pairs, Snapshot, Snapshots, reads
 from recsys.model._artefact import from_files, to_files
 from recsys.model._explain import Explanation, explain_pair
-from recsys.model._lessons import collect_lessons, reads
+from recsys.model._lessons import collect_lessons
 from recsys.model._recommend import rank_by_candidates
 from recsys.model._score import Scorer
 from recsys.model._select import Wanted

@@ -67,7 +67,7 @@ def _rank(
     for number in wanted.proposed:
         best = place_best(proposed, pairs, order, wanted, number)
         chosen = proposed.where(best)
-        scored = pl.DataFrame(scorer.columns(pairs_of_candidates(asked, chosen), order[best]))
+        scored = pl.DataFrame(scorer.columns(pairs.where(best), order[best]))
         scored = _with_ids(scored, user_ids, item_ids, chosen, order[best])
         found.append(take_best(scored, wanted.n))
     return found

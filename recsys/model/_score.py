@@ -63,7 +63,7 @@ class Scorer:
         if self.head is None:
             return score_order(self.snapshot, LIKED, pairs)
         head, size = self.head.head, len(pairs.places[USER])
-        chunks = [_slice(pairs, start, start + _CHUNK) for start in range(0, size, _CHUNK)]
+        chunks = [pairs.where(slice(start, start + _CHUNK)) for start in range(0, size, _CHUNK)]
         with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
             scored = list(pool.map(lambda chunk: head.logit(self.features(chunk)), chunks))
         return np.concatenate([np.empty(0), *scored])
@@ -107,7 +107,3 @@ class Scorer:
 def _to_float32(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
     # The float32 next below 1 is 1 - 6e-8: rounding must not close the interval.
     return np.minimum(probabilities.astype(np.float32), np.nextafter(np.float32(1), np.float32(0)))
-
-
-def _slice(pairs: Pairs, start: int, stop: int) -> Pairs:
-    return Pairs({kind: places[start:stop] for kind, places in pairs.places.items()})

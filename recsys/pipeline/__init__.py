@@ -159,7 +159,7 @@ def predict(
         if table is not None:
             _require_ids(table, name)
     model, version = _load(job, version)
-    log = _read_as_far(job, model)
+    log = _read_log_for(job, model)
     with opened(job, log) as out:
         with job.stage("predict"):
             if pairs is not None:
@@ -199,7 +199,7 @@ def explain(job: Job, user: str, item: str | None = None, version: str = "curren
     """
     model, _ = _load(job, version)
     user_id, item_id = _parse_id(model, USER, user), None if item is None else _parse_id(model, ITEM, item)
-    log = _read_as_far(job, model)
+    log = _read_log_for(job, model)
     with job.stage("explain"):
         if item_id is None:
             first = _rank(job, model, log, pl.Series(USER, [user_id]))
@@ -299,7 +299,8 @@ def _load(job: Job, version: str) -> tuple[WillLikeModel, str]:
         return load_model(out, name, job.threads), name
 
 
-def _read_as_far(job: Job, model: WillLikeModel) -> EventLog:
+def _read_log_for(job: Job, model: WillLikeModel) -> EventLog:
+    """Read the log, refused where it ends before what the model has seen."""
     log = job.read()
     if log.as_of < model.snapshot.cut:
         raise UsageError(

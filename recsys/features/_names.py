@@ -1,0 +1,39 @@
+"""What features are called, and which of them a head reads."""
+
+from __future__ import annotations
+
+from recsys.schema import CATEGORY, CREATOR, ITEM, LIKED, USER
+
+DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
+APPEAL, AFFINITY, LATELY = "appeal:", "affinity:", "lately:"
+LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
+INTERPLAY = "lately_by_appeal"
+#: Log-odds, shrunk already: where there is little to learn from, a head takes them at their face value.
+EVIDENCE = (
+    f"{USER}:{LATELY}{LIKED}",
+    f"{APPEAL}{LIKED}",
+    *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)),
+)
+ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
+
+_READ = (
+    f"{USER}:{RATE}{LIKED}",
+    f"{ITEM}:{RATE}{LIKED}",
+    f"{USER}:{COUNT}",
+    f"{USER}:{LIKED_LATELY}",
+    f"{ITEM}:{NEWNESS}",
+    f"{ITEM}:{TREND}",
+    TASTE,
+    INTERPLAY,
+)
+#: Of each outcome, or of each factorisation.
+_READ_OF_EACH = (f"{USER}:{LATELY}", APPEAL, f":{AFFINITY}", DOT)
+
+
+def reads(name: str) -> bool:
+    """Say whether a head reads a feature.
+
+    Of counts the user's only, of rates the like rates of user and item only: the others cost a head that learns from
+    few likes more than they tell beside the effects.
+    """
+    return name in _READ or any(part in name for part in _READ_OF_EACH)
