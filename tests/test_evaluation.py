@@ -75,6 +75,13 @@ def test_the_gain_is_the_paired_difference_of_normalised_entropies(evaluation: E
         assert figures["normalized_entropy_gain"].value == pytest.approx(difference, abs=1e-12)
 
 
+def test_a_boosted_head_is_evaluated_beside_the_base_rate() -> None:
+    made = simulate(World.preset("small", exposures=4000, users=100, items=50, seed=1))
+    found = evaluate(made.events, Settings(model=ModelSettings(head="gbm", factors=4, iterations=2, cuts=1)))
+    liked, losses = found.losses["liked"], found.losses["log_loss_base_rate"]
+    assert losses.filter(liked).n_unique() == losses.filter(~liked).n_unique() == 1
+
+
 def test_the_ranking_is_that_of_the_candidates_that_would_be_served() -> None:
     made = simulate(World.preset("small", exposures=20_000, users=400, items=600, seed=3))
     procedure = ModelSettings(factors=8, iterations=3, cuts=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -370,6 +371,14 @@ class TestBoosted:
         features, users = rows[0], rows[2]
         liked = np.random.default_rng(1).random(len(users)) < expit(features.sum(axis=1) - 2)
         assert isinstance(fit(features, liked, users, ModelSettings(head="auto")).head, LogisticHead)
+
+    @pytest.mark.parametrize("kind", ["gbm", "auto"])
+    def test_without_features_it_is_the_like_rate(
+        self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]], kind: Literal["gbm", "auto"]
+    ) -> None:
+        features, liked, users = rows
+        told = fit(features[:, :0], liked, users, ModelSettings(head=kind)).predict(features[:, :0])
+        assert told == pytest.approx(np.full(len(liked), liked.mean()), rel=1e-3)
 
     def test_contributions_add_up_and_text_is_all_there_is(
         self, rows: tuple[Vector, NDArray[np.bool_], NDArray[np.int32]], boosted: ProbabilityHead

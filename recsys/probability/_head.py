@@ -164,7 +164,8 @@ def fit_probability_head(
     Each of `folds` heads is fitted on the other folds' users and predicts its own; the calibrator is
     fitted on those predictions; the head that serves is then fitted on all rows. The ridge penalty of the logistic
     head, and the number of trees, are those of the lowest log loss on the held-out users. ``head = "auto"`` takes
-    the kind whose calibrated held-out predictions have the lower log loss.
+    the kind whose calibrated held-out predictions have the lower log loss. Without features every kind is the same
+    constant, and is kept as a logistic head.
 
     """
     liked = lessons.liked
@@ -176,7 +177,9 @@ def fit_probability_head(
         if rest.all() or not rest.any():
             raise DataError(f"the likes of too few users to hold out a fold of {settings.folds}")
     with one_blas_thread():
-        fitted = [_FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head)]
+        fitted = [
+            _FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head, lessons)
+        ]
         best = min(fitted, key=lambda one: one.loss)
         covariance = clustered_covariance(
             best.calibrator, best.held_out, liked, lessons.users, lessons.weights
@@ -187,7 +190,10 @@ def fit_probability_head(
     )
 
 
-def _kinds(head: str) -> tuple[Literal["logistic", "gbm"], ...]:
+def _kinds(head: str, lessons: Lessons) -> tuple[Literal["logistic", "gbm"], ...]:
+    if not lessons.names:
+        # Every kind is then a constant, which LightGBM refuses to fit.
+        return ("logistic",)
     kinds: tuple[Literal["logistic", "gbm"], ...] = ("logistic", "gbm")
     return kinds if head == "auto" else tuple(kind for kind in kinds if kind == head)
 
