@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -232,6 +232,23 @@ class TestWords:
         assert told["item_id:newness"] == f"this item was created, or first shown, {days:.1f} days before"
         lately = f"{np.exp(values['user_id:lately:liked']):.3g} times the usual odds"
         assert told["user_id:lately:liked"] == f"likes by this user lately: {lately}"
+
+    def test_what_is_too_long_ago_for_a_weight_is_told_as_that(self) -> None:
+        rows = [(1, 1, day, day == 0) for day in range(1200)]
+        rows += [(2 + k % 40, 2 + k % 7, 1190 + k // 100, k % 3 == 0) for k in range(1000)]
+        old = pl.DataFrame(rows, ["user_id", "item_id", "day", "liked"], orient="row")
+        start = pl.lit(datetime(2020, 1, 1, tzinfo=UTC))
+        frame = old.select(
+            "user_id",
+            "item_id",
+            "liked",
+            timestamp=start + pl.duration(days="day", microseconds=pl.int_range(pl.len())),
+            item_created_at=pl.lit(datetime(1995, 1, 1, tzinfo=UTC)),
+        )
+        model = WillLikeModel.fit(frame, ModelSettings(factors=2, iterations=1, half_life=1.0), threads=1)
+        told = dict(model.explain(1, 1).contributions.select("feature", "words").iter_rows())
+        assert told["item_id:newness"] == "this item was created, or first shown, more than 20 years before"
+        assert "too long ago" in told["user_id:liked_lately"]
 
     def test_nothing_known_is_said_so(self, logistic: WillLikeModel) -> None:
         why = logistic.explain(NEW, NEW)

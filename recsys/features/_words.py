@@ -106,12 +106,15 @@ def _say_count(told: _Told) -> str:
 def _say_newness(told: _Told) -> str:
     if told.value >= 1:
         return "this item is new"
+    if told.value <= 0:
+        # The weight has halved until no number is left: a thousand times seven days.
+        return "this item was created, or first shown, more than 20 years before"
     return f"this item was created, or first shown, {-HALF_LIFE_DAYS * np.log2(told.value):.1f} days before"
 
 
 def _say_liked_lately(told: _Told) -> str:
     if told.value <= 0:
-        return "this user has liked nothing that was shown so far"
+        return "this user has liked nothing that was shown, or only too long ago to count"
     return f"how recent this user's last like is: {told.value:.2f} (1 is the last exposure, 0 long ago)"
 
 
