@@ -308,7 +308,7 @@ class TestProbabilityHead:
 
     def test_likes_of_a_single_user_cannot_be_held_out(self) -> None:
         users = np.arange(100, dtype=np.int32) // 10
-        with pytest.raises(DataError, match="too few users to hold out a fold of 5"):
+        with pytest.raises(DataError, match=r"a fold of 5: 1 of 10 users .* lengthen windows.calibrate"):
             fit(np.ones((100, 1)), users == 3, users, self.SETTINGS)
 
 

@@ -175,7 +175,7 @@ def fit_probability_head(
     for fold in np.unique(folds):
         rest = liked[folds != fold]
         if rest.all() or not rest.any():
-            raise DataError(f"the likes of too few users to hold out a fold of {settings.folds}")
+            raise DataError(_too_few_users(lessons, settings.folds))
     with one_blas_thread():
         fitted = [
             _FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head, lessons)
@@ -187,6 +187,14 @@ def fit_probability_head(
     base_rate = float(np.average(liked, weights=lessons.weights))
     return ProbabilityHead(
         best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept
+    )
+
+
+def _too_few_users(lessons: Lessons, folds: int) -> str:
+    likers, users = (len(np.unique(ids)) for ids in (lessons.users[lessons.liked], lessons.users))
+    return (
+        f"the likes of too few users to hold out a fold of {folds}: {likers:,} of {users:,} users of the calibrate "
+        "window liked anything; lengthen windows.calibrate, or lower model.folds"
     )
 
 
