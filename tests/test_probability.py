@@ -306,10 +306,11 @@ class TestProbabilityHead:
         with pytest.raises(DataError, match="liked and unliked exposures"):
             fit(np.ones((9, 1)), np.full(9, label), np.arange(9, dtype=np.int32), self.SETTINGS)
 
-    def test_likes_of_a_single_user_cannot_be_held_out(self) -> None:
+    @pytest.mark.parametrize(("alone", "told"), [(True, "1 have a liked .* 9 an"), (False, "9 have .* 1 an")])
+    def test_a_label_of_a_single_user_cannot_be_held_out(self, alone: bool, told: str) -> None:
         users = np.arange(100, dtype=np.int32) // 10
-        with pytest.raises(DataError, match=r"a fold of 5: 1 of 10 users .* lengthen windows.calibrate"):
-            fit(np.ones((100, 1)), users == 3, users, self.SETTINGS)
+        with pytest.raises(DataError, match=f"a fold of 5: of 10 .* {told} .*lengthen windows.calibrate"):
+            fit(np.ones((100, 1)), (users == 3) == alone, users, self.SETTINGS)
 
 
 def test_a_head_does_not_extrapolate_to_what_is_newer_than_all_it_was_fitted_on() -> None:

@@ -191,10 +191,11 @@ def fit_probability_head(
 
 
 def _too_few_users(lessons: Lessons, folds: int) -> str:
-    likers, users = (len(np.unique(ids)) for ids in (lessons.users[lessons.liked], lessons.users))
+    liked, unliked = (len(np.unique(lessons.users[rows])) for rows in (lessons.liked, ~lessons.liked))
     return (
-        f"the likes of too few users to hold out a fold of {folds}: {likers:,} of {users:,} users of the calibrate "
-        "window liked anything; lengthen windows.calibrate, or lower model.folds"
+        f"too few users to hold out a fold of {folds}: of {len(np.unique(lessons.users)):,} in the calibrate window "
+        f"{liked:,} have a liked exposure and {unliked:,} an unliked one; lengthen windows.calibrate, or lower "
+        "model.folds"
     )
 
 
