@@ -19,10 +19,14 @@ from recsys.inference._clustered import (
 )
 from recsys.inference._estimate import Estimate
 from recsys.inference._probability import probability_metrics
+from recsys.inference._seeded import SeededDifference, adjust_holm, between_seeds, seeded_difference
 from recsys.inference._segments import mark_discoveries, segment_biases
 
 __all__ = [
     "Estimate",
+    "SeededDifference",
+    "adjust_holm",
+    "between_seeds",
     "bootstrap_auc",
     "bootstrap_interval",
     "bootstrap_sums",
@@ -32,6 +36,7 @@ __all__ = [
     "paired_difference",
     "probability_metrics",
     "ratio_of_sums",
+    "seeded_difference",
     "segment_biases",
     "two_way_standard_error",
     "user_sums",

@@ -1,0 +1,1 @@
+"""What an explicit like button adds to prediction, with honest uncertainty."""
