@@ -285,8 +285,8 @@ class Audit:
     dose : tuple of Dose
     residual : ResidualPress or None
     segments : polars.DataFrame
-        Exploratory: one row a `kind` and `segment` with `exposures`, `users`, `lift`, `low`, `high`, `shrunk`, `p_value`,
-        `marked`; of the primary outcome, first head.
+        Exploratory: one row a `kind` and `segment` with `exposures`, `users`, `lift`, `low`, `high`, `shrunk`,
+        `p_value`, `marked`; of the primary outcome, first head.
     controls : tuple of Control
     missing : tuple of Missing
     windows : Windows
