@@ -21,10 +21,12 @@ weights that halve.
     _recency    the same, the latest weighing more
     _describe   the exposures before a cut           -> tables of entities
     _snapshot   what was known before a cut          -> features of pairs
+    _behaviour  a cut, apart from likes; and likes   -> Snapshot
     _take       a log and a cut                      -> Snapshot
     _words      a feature and its value              -> English
 """
 
+from recsys.features._behaviour import Behaviour, observe_behaviour
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
 from recsys.features._names import COUNT, DOT, EVIDENCE, RATE, TASTE, reads
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
@@ -40,6 +42,7 @@ __all__ = [
     "RATE",
     "TASTE",
     "Affinities",
+    "Behaviour",
     "Confidence",
     "EntityTable",
     "Pairs",
@@ -47,6 +50,7 @@ __all__ = [
     "Snapshots",
     "fit_beta_binomial",
     "fit_precision",
+    "observe_behaviour",
     "put_in_words",
     "reads",
     "shrunk_effects",

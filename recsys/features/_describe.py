@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.factors import Factors
-from recsys.features._effects import LINKS, Affinities, Effects, Met, estimate_effects
+from recsys.features._effects import Affinities, Effects, Met, NumberedPairs, estimate_effects
 from recsys.features._names import COUNT, LATELY, LIKED_LATELY, NEWNESS, RATE, TREND
 from recsys.features._rates import shrunk_log_odds
 from recsys.features._recency import (
@@ -25,7 +25,7 @@ from recsys.features._recency import (
 )
 from recsys.features._snapshot import EntityTable
 from recsys.matrix import UNSEEN, IdIndex, median_positive
-from recsys.schema import CREATED, FACTORS_ONLY, ITEM, LIKED, TIME, USER
+from recsys.schema import CREATED, FACTORS_ONLY, ITEM, TIME, USER
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ class History:
     places : dict of str to ndarray of int32, shape (n,)
     links : dict of str to ndarray of int32, shape (n_items + 1,)
         Each item's creator and category.
-    outcomes : tuple of str
-        `liked`, then the signals.
     half_life : float
         In exposures of a user.
 
@@ -53,7 +51,6 @@ class History:
     indices: dict[str, IdIndex]
     places: dict[str, NDArray[np.int32]]
     links: dict[str, NDArray[np.int32]]
-    outcomes: tuple[str, ...]
     half_life: float
 
     @cached_property
@@ -80,43 +77,123 @@ def as_numbers(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
     return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def describe_entities(history: History) -> tuple[dict[str, EntityTable], dict[str, Affinities]]:
-    """Describe every entity, and what users make of creators and categories.
+@dataclass(frozen=True)
+class Told:
+    """What one outcome tells of every entity, each column with a last value for one never seen.
+
+    Attributes
+    ----------
+    rates : dict of str to ndarray of float64, shape (n + 1,)
+        By kind of entity.
+    lately : ndarray of float64, shape (n_users + 1,)
+    effects : Effects
+
+    """
+
+    rates: dict[str, NDArray[np.float64]]
+    lately: NDArray[np.float64]
+    effects: Effects
+
+
+def describe_outcome(
+    history: History, met: Met, pairs: dict[str, NumberedPairs], success: NDArray[np.float64]
+) -> Told:
+    """Describe what one outcome tells.
+
+    Parameters
+    ----------
+    history : History of n rows
+    met : Met
+    pairs : dict of str to NumberedPairs
+        Of user and creator, user and category.
+    success : ndarray of float64, shape (n,)
+        1 or 0; NaN is unknown.
+
+    Returns
+    -------
+    Told
+
+    """
+    rates = {
+        kind: _rates(history.places[kind], len(index), success) for kind, index in history.indices.items()
+    }
+    users, known = history.places[USER], ~np.isnan(success)
+    effects = late_effects(users[known], success[known], history.weights[known], len(history.indices[USER]))
+    return Told(rates, np.append(effects, 0.0), estimate_effects(met, pairs, success))
+
+
+def describe_exposures(history: History) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Describe how often and how lately entities were shown: columns by kind and name."""
+    counts = {kind: {COUNT: _count_exposures(history, kind)} for kind in history.indices}
+    items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
+    weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
+    ages = weights_by_day(_born_by(history.known), history.cut)[history.shown]
+    counts[ITEM][NEWNESS] = np.append(smallest_weight(items, ages, size), 1.0)
+    counts[ITEM][TREND] = np.append(trends(items, weights, size), 0.0)
+    return counts
+
+
+def describe_last_like(history: History, liked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Say how late each user's last like on an exposure is, shape (n_users + 1,): 1 is the last exposure, 0 none."""
+    users, liked = history.places[USER], liked & history.shown
+    freshest = largest_weight(users[liked], history.weights[liked], len(history.indices[USER]))
+    return np.append(freshest, 0.0)
+
+
+def build_tables(
+    history: History,
+    told: dict[str, Told],
+    exposures: dict[str, dict[str, NDArray[np.float64]]],
+    last_like: NDArray[np.float64],
+) -> dict[str, EntityTable]:
+    """Put what is known of each kind of entity into one table.
 
     Parameters
     ----------
     history : History
+    told : dict of str to Told
+        By outcome: `liked` first.
+    exposures : dict of str to dict of str to ndarray
+        From `describe_exposures`.
+    last_like : ndarray of float64, shape (n_users + 1,)
 
     Returns
     -------
-    tables : dict of str to EntityTable
-    affinities : dict of str to Affinities
+    dict of str to EntityTable
+        By kind.
 
     """
-    sizes = {kind: len(index) for kind, index in history.indices.items()}
-    linked = {kind: links[history.places[ITEM]] for kind, links in history.links.items()}
-    met = Met({**{kind: history.places[kind] for kind in (USER, ITEM)}, **linked}, sizes)
-    successes = {outcome: history.successes(outcome) for outcome in history.outcomes}
-    pairs = {kind: met.pairs(kind) for kind in LINKS if kind in linked}
-    effects = [estimate_effects(met, pairs, success) for success in successes.values()]
-    lately = {
-        USER: _describe_users_lately(history, successes),
-        ITEM: _describe_items_lately(history),
-    }
+    of_users = {f"{LATELY}{outcome}": one.lately for outcome, one in told.items()} | {LIKED_LATELY: last_like}
     tables = {}
     for kind, index in history.indices.items():
-        columns = _describe_rates(history, kind, successes) | lately.get(kind, {})
-        added = np.column_stack([np.append(one.entities[kind], 0.0) for one in effects])
+        columns = {f"{RATE}{outcome}": one.rates[kind] for outcome, one in told.items()}
+        columns |= exposures[kind] | (of_users if kind == USER else {})
+        added = np.column_stack([np.append(one.effects.entities[kind], 0.0) for one in told.values()])
         tables[kind] = EntityTable(index, tuple(columns), np.column_stack(list(columns.values())), added)
-    return tables, {kind: _attach(sizes[kind], pairs[kind].keys, kind, effects) for kind in pairs}
+    return tables
 
 
-def compare_tastes(history: History, factors: Factors) -> Factors:
+def attach_users(
+    history: History, pairs: dict[str, NumberedPairs], told: dict[str, Told]
+) -> dict[str, Affinities]:
+    """Say what users make of creators and categories, a column an outcome."""
+    return {
+        kind: Affinities(
+            len(history.indices[kind]),
+            numbered.keys,
+            np.column_stack([one.effects.affinities[kind] for one in told.values()]).astype(np.float32),
+        )
+        for kind, numbered in pairs.items()
+    }
+
+
+def compare_tastes(history: History, liked: NDArray[np.bool_], factors: Factors) -> Factors:
     """Compare items with what each user liked lately.
 
     Parameters
     ----------
-    history : History
+    history : History of n rows
+    liked : ndarray of bool, shape (n,)
     factors : Factors
         In whose space items are compared.
 
@@ -126,26 +203,21 @@ def compare_tastes(history: History, factors: Factors) -> Factors:
 
     """
     users, items = history.places[USER], history.places[ITEM]
-    liked = as_numbers(history.known, LIKED) > 0
     return late_tastes(users[liked], items[liked], history.weights[liked], factors)
 
 
-def _describe_rates(
-    history: History, kind: str, successes: dict[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
-    places, size = history.places[kind], len(history.indices[kind])
+def _rates(places: NDArray[np.int32], size: int, success: NDArray[np.float64]) -> NDArray[np.float64]:
+    counted = (places != UNSEEN) & ~np.isnan(success)
+    trials = np.bincount(places[counted], minlength=size)
+    return shrunk_log_odds(np.bincount(places[counted & (success > 0)], minlength=size), trials)
+
+
+def _count_exposures(history: History, kind: str) -> NDArray[np.float64]:
+    places = history.places[kind]
     listed = places != UNSEEN
-    columns = {}
-    for outcome, success in successes.items():
-        counted = listed & ~np.isnan(success)
-        trials = np.bincount(places[counted], minlength=size)
-        columns[f"{RATE}{outcome}"] = shrunk_log_odds(
-            np.bincount(places[counted & (success > 0)], minlength=size), trials
-        )
     # Where nothing is known to have been shown, the likes say what was met how often.
     met = places[listed & history.shown] if history.shown.any() else places[listed]
-    columns[COUNT] = _ln_exposures(np.bincount(met, minlength=size))
-    return columns
+    return _ln_exposures(np.bincount(met, minlength=len(history.indices[kind])))
 
 
 def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -154,35 +226,8 @@ def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.log1p(np.append(counts, 0)) - np.log1p(counts).mean() if len(counts) else np.zeros(1)
 
 
-def _describe_users_lately(
-    history: History, successes: dict[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
-    users, size, weights = history.places[USER], len(history.indices[USER]), history.weights
-    columns = {}
-    for outcome, success in successes.items():
-        known = ~np.isnan(success)
-        effects = late_effects(users[known], success[known], weights[known], size)
-        columns[f"{LATELY}{outcome}"] = np.append(effects, 0.0)
-    liked = successes[LIKED] > 0
-    freshest = largest_weight(users[liked], weights[liked], size)
-    return {**columns, LIKED_LATELY: np.append(freshest, 0.0)}
-
-
-def _describe_items_lately(history: History) -> dict[str, NDArray[np.float64]]:
-    items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
-    weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
-    ages = weights_by_day(_born_by(history.known), history.cut)[history.shown]
-    newness = np.append(smallest_weight(items, ages, size), 1.0)
-    return {NEWNESS: newness, TREND: np.append(trends(items, weights, size), 0.0)}
-
-
 def _born_by(known: pl.DataFrame) -> pl.Series:
     """Say from when at the latest each row's item was there: its creation, its exposure where that is unknown."""
     # Whatever it says of itself, what was shown was there: a creation after the exposure tells nothing.
     there = [pl.col(name) for name in (TIME, CREATED) if name in known.columns]
     return known.select(pl.min_horizontal(there)).to_series()
-
-
-def _attach(others: int, keys: NDArray[np.int64], kind: str, effects: list[Effects]) -> Affinities:
-    values = [one.affinities[kind] for one in effects]
-    return Affinities(others, keys, np.column_stack(values).astype(np.float32))

@@ -13,11 +13,10 @@ from recsys.config import ModelSettings
 from recsys.engines import Engine, engine_for
 from recsys.errors import DataError
 from recsys.events import EventLog
-from recsys.features._describe import History, as_numbers, compare_tastes, describe_entities
-from recsys.features._effects import LINKS
-from recsys.features._names import ENTITIES
-from recsys.features._snapshot import Confidence, Snapshot
-from recsys.matrix import UNSEEN, IdIndex, UserItems, interactions, one_blas_thread, strengths
+from recsys.features._behaviour import observe_behaviour
+from recsys.features._describe import as_numbers
+from recsys.features._snapshot import Snapshot
+from recsys.matrix import strengths
 from recsys.schema import EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
@@ -110,51 +109,9 @@ def take_snapshot(
         )
     # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
     known = known.sort(TIME, USER, ITEM, maintain_order=True)
-    indices = {kind: IdIndex.of(known[kind]) for kind in ENTITIES if kind in known.columns}
-    places = {kind: index.codes(known[kind]) for kind, index in indices.items()}
-    links = {kind: _last_links(places, kind, len(indices[ITEM])) for kind in LINKS if kind in indices}
-    factors = {
-        name: engine.fit(matrix, settings, seed=_spawn_seed(settings.seed, order))
-        for order, (name, matrix) in enumerate(signal_matrices(known, places, indices, signals).items())
-    }
-    history = History(known, cut, indices, places, links, (LIKED, *signals), settings.half_life)
-    # The optimisers work on small matrices: BLAS threads make them ten times slower.
-    with one_blas_thread():
-        tables, affinities = describe_entities(history)
-        tastes = compare_tastes(history, factors[EXPOSED])
+    behaviour = observe_behaviour(known, cut, signals, settings, engine)
     skipped = tuple(name for name in log.signals if name not in signals)
-    als = Confidence(settings.alpha, settings.regularization)
-    return Snapshot(cut, factors, tables, links, affinities, tastes, als, skipped)
-
-
-def _spawn_seed(seed: int, order: int) -> int:
-    # Not seed + order: then the second signal of one seed would start as the first of the next.
-    return int(np.random.SeedSequence([seed, order]).generate_state(1)[0] >> 1)
-
-
-def signal_matrices(
-    known: pl.DataFrame,
-    places: dict[str, NDArray[np.int32]],
-    indices: dict[str, IdIndex],
-    signals: tuple[str, ...],
-) -> dict[str, UserItems]:
-    """Build one matrix of strengths a signal: `exposed`, each declared one, `liked`.
-
-    Parameters
-    ----------
-    known : polars.DataFrame of n exposures
-    places : dict of str to ndarray of int32, shape (n,)
-    indices : dict of str to IdIndex
-    signals : tuple of str
-
-    Returns
-    -------
-    dict of str to csr_matrix of float32, shape (n_users, n_items)
-
-    """
-    shape = (len(indices[USER]), len(indices[ITEM]))
-    values = signal_strengths(known, signals)
-    return {name: interactions(places[USER], places[ITEM], value, shape) for name, value in values.items()}
+    return behaviour.add_likes(known[LIKED].to_numpy(), engine, skipped)
 
 
 def signal_strengths(known: pl.DataFrame, signals: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
@@ -174,11 +131,3 @@ def signal_strengths(known: pl.DataFrame, signals: tuple[str, ...]) -> dict[str,
     """
     values = {EXPOSED: np.ones(len(known), np.float32)}
     return values | {name: strengths(as_numbers(known, name)) for name in (*signals, LIKED)}
-
-
-def _last_links(places: dict[str, NDArray[np.int32]], kind: str, n_items: int) -> NDArray[np.int32]:
-    """Each item's last known creator or category; rows in order of time."""
-    told = places[kind] != UNSEEN
-    links = np.full(n_items + 1, UNSEEN, dtype=np.int32)
-    links[places[ITEM][told]] = places[kind][told]
-    return links
