@@ -158,15 +158,15 @@ class WindowsSettings(_Section):
 class ModelSettings(_Section):
     """How factors, rates, head and calibrator are fitted.
 
-    `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence
-    ``1 + alpha * r``. `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users
-    of the calibrate window better. It learns from `cuts` cuts, spread over that window. `l2` is the ridge
-    penalty of the logistic head on standardised features; None takes the one of 10 to 1000 that predicts
-    held-out users best. `half_life` is how many exposures of a user it takes until one counts half in what
-    the user did lately. Every factorisation proposes its best `candidates` items a user, and so does the
-    crowd; the likeliest of them are recommended. A signal with fewer than `min_signal_rows` positive rows
-    before the cut is skipped and named. The calibrator is fitted on predictions for `folds` folds of users,
-    each left out in turn.
+    `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence ``1 + alpha * r``.
+    `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users of the calibrate window
+    better. It learns from `cuts` cuts, spread over that window. `l2` is the ridge penalty of the logistic
+    head on standardised features; None takes the one of 10 to 1000 that predicts held-out users best;
+    `rounds`, the number of trees of gbm, likewise of 20 to 400. `half_life` is how many exposures of a user
+    it takes until one counts half in what the user did lately. Every factorisation proposes its best
+    `candidates` items a user, and so does the crowd; the likeliest of them are recommended. A signal with
+    fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
+    on predictions for `folds` folds of users, each left out in turn.
     """
 
     engine: Literal["local"] = "local"
@@ -176,6 +176,7 @@ class ModelSettings(_Section):
     alpha: Annotated[float, Field(gt=0)] = 10.0
     regularization: Annotated[float, Field(gt=0)] = 0.05
     l2: Annotated[float, Field(gt=0)] | None = None
+    rounds: Annotated[int, Field(ge=1)] | None = None
     folds: Annotated[int, Field(ge=2)] = 5
     half_life: Annotated[float, Field(gt=0)] = 30.0
     cuts: Annotated[int, Field(ge=1)] = 3
@@ -189,6 +190,21 @@ class EvaluationSettings(_Section):
 
     bootstraps: Annotated[int, Field(ge=100)] = 1000
     null_draws: Annotated[int, Field(ge=100)] = 200
+
+
+class AuditSettings(_Section):
+    """How the like button is audited.
+
+    `primary_outcome` is what past likes are to predict: an outcome that is not a like (`liked` is the secondary one).
+    `margin` is what counts as nothing, in shares of the outcome's entropy, set before looking. Real likes are tried
+    with `seeds` starts, each kind of placebo with `placebos` draws, under each of `heads`.
+    """
+
+    primary_outcome: str = "long_view"
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    seeds: Annotated[int, Field(ge=2)] = 5
+    placebos: Annotated[int, Field(ge=2)] = 5
+    heads: Annotated[tuple[Literal["logistic", "gbm"], ...], Field(min_length=1)] = ("logistic", "gbm")
 
 
 class GatesSettings(_Section):
@@ -226,6 +242,7 @@ class Settings(_Section):
     windows: WindowsSettings = WindowsSettings()
     model: ModelSettings = ModelSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    audit: AuditSettings = AuditSettings()
     gates: GatesSettings = GatesSettings()
     output: OutputSettings = OutputSettings()
 

@@ -6,13 +6,14 @@ that arrived later than the cut does not label an exposure before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from recsys.config import WindowsSettings
 from recsys.errors import ConfigError, DataError, UsageError
+from recsys.events import EventLog
 from recsys.schema import FACTORS_ONLY, HISTORY_ONLY, LIKED, TIME, arrived
 
 
@@ -213,3 +214,32 @@ def require_both_labels(rows: pl.DataFrame, window: Window, name: str) -> None:
             f"in {len(rows):,} exposures, both liked and unliked ones are needed: fit windows.calibrate and "
             "windows.test to the days of the log (`recsys check` shows them)"
         )
+
+
+def log_before(log: EventLog, cut: datetime) -> EventLog:
+    """Take a log as it was at a cut: nothing at or after it is in the result.
+
+    Parameters
+    ----------
+    log : EventLog
+    cut : datetime.datetime
+
+    Returns
+    -------
+    EventLog
+        Likes and outcomes that arrived later are taken back, refused rows are left out.
+
+    """
+    rows = known_before(log.shown, cut)
+    late = [arrived(name) for name in rows.columns if arrived(name) in rows.columns]
+    rows = rows.with_columns(pl.when(pl.col(name) < cut).then(pl.col(name)).alias(name) for name in late)
+    is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < cut - log.settle)
+    settled = rows.filter(is_settled)
+    return replace(
+        log,
+        exposures=settled,
+        unsettled=rows.filter(~is_settled),
+        refused=log.refused.clear(),
+        as_of=cut,
+        counts=replace(log.counts, read=len(rows), accepted=len(settled), refused=0, reasons={}),
+    )

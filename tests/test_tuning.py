@@ -32,9 +32,9 @@ from recsys.inference import paired_difference
 from recsys.matrix import distinct_codes
 from recsys.pipeline._toml import format_duration, settings_toml
 from recsys.simulation import World, write_simulation
-from recsys.split import exposures_in, split_by_time
+from recsys.split import exposures_in, log_before, split_by_time
 from recsys.store import open_run, to_parquet
-from recsys.tuning import Choice, Objective, Range, Tuning, default_space, log_before, rolling_folds
+from recsys.tuning import Choice, Objective, Range, Tuning, default_space, rolling_folds
 from recsys.tuning import tune as tune_on_threads
 from recsys.tuning._space import place, searched
 from recsys.tuning._study import Search

@@ -28,7 +28,7 @@ weights that halve.
 
 from recsys.features._behaviour import Behaviour, observe_behaviour
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
-from recsys.features._names import COUNT, DOT, EVIDENCE, RATE, TASTE, reads
+from recsys.features._names import COUNT, DOT, RATE, TASTE, evidence_of, reads, reads_likes
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals
@@ -37,7 +37,6 @@ from recsys.features._words import put_in_words
 __all__ = [
     "COUNT",
     "DOT",
-    "EVIDENCE",
     "LINKS",
     "RATE",
     "TASTE",
@@ -48,11 +47,13 @@ __all__ = [
     "Pairs",
     "Snapshot",
     "Snapshots",
+    "evidence_of",
     "fit_beta_binomial",
     "fit_precision",
     "observe_behaviour",
     "put_in_words",
     "reads",
+    "reads_likes",
     "shrunk_effects",
     "shrunk_log_odds",
     "signal_strengths",

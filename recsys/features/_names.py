@@ -8,12 +8,6 @@ DOT, COUNT, RATE = "dot:", "ln_exposures", "rate:"
 APPEAL, AFFINITY, LATELY = "appeal:", "affinity:", "lately:"
 LIKED_LATELY, NEWNESS, TREND, TASTE = "liked_lately", "newness", "trend", "taste:lately"
 INTERPLAY = "lately_by_appeal"
-#: Log-odds, shrunk already: where there is little to learn from, a head takes them at their face value.
-EVIDENCE = (
-    f"{USER}:{LATELY}{LIKED}",
-    f"{APPEAL}{LIKED}",
-    *(f"{kind}:{AFFINITY}{LIKED}" for kind in (CREATOR, CATEGORY)),
-)
 ENTITIES = (USER, ITEM, CREATOR, CATEGORY)
 
 _READ = (
@@ -37,3 +31,17 @@ def reads(name: str) -> bool:
     few likes more than they tell beside the effects.
     """
     return name in _READ or any(part in name for part in _READ_OF_EACH)
+
+
+def evidence_of(outcome: str) -> tuple[str, ...]:
+    """Name what is log-odds of an outcome and shrunk: a head with little to learn from takes it at face value."""
+    return (
+        f"{USER}:{LATELY}{outcome}",
+        f"{APPEAL}{outcome}",
+        *(f"{kind}:{AFFINITY}{outcome}" for kind in (CREATOR, CATEGORY)),
+    )
+
+
+def reads_likes(name: str) -> bool:
+    """Say whether a feature depends on who liked what."""
+    return name.endswith(f":{LIKED}") or name in (f"{USER}:{LIKED_LATELY}", TASTE, INTERPLAY)

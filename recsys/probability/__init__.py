@@ -9,7 +9,14 @@ from recsys.probability._beta import (
 )
 from recsys.probability._boosted import BoostedHead, fit_boosted
 from recsys.probability._contributions import Contributions
-from recsys.probability._head import Head, Lessons, ProbabilityHead, fit_probability_head
+from recsys.probability._head import (
+    Head,
+    Lessons,
+    ProbabilityHead,
+    choose_complexity,
+    fit_probability_head,
+    user_folds,
+)
 from recsys.probability._logistic import LogisticHead, fit_logistic
 
 __all__ = [
@@ -22,9 +29,11 @@ __all__ = [
     "Lessons",
     "LogisticHead",
     "ProbabilityHead",
+    "choose_complexity",
     "clustered_covariance",
     "fit_beta_calibrator",
     "fit_boosted",
     "fit_logistic",
     "fit_probability_head",
+    "user_folds",
 ]

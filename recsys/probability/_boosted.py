@@ -65,10 +65,10 @@ class BoostedHead:
             return np.empty(0)
         return np.asarray(self._booster.predict(features, raw_score=True))
 
-    def logit_by_rounds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute log-odds after each number of trees in `ROUNDS`, shape (len(ROUNDS), n)."""
+    def logit_by_rounds(self, features: NDArray[np.float64], rounds: Sequence[int]) -> NDArray[np.float64]:
+        """Compute log-odds after each number of trees, shape (len(rounds), n)."""
         predict = self._booster.predict
-        return np.array([predict(features, raw_score=True, num_iteration=one) for one in ROUNDS])
+        return np.array([predict(features, raw_score=True, num_iteration=one) for one in rounds])
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Split log-odds into what each feature adds to those of the average exposure of the fit.

@@ -17,6 +17,7 @@ from recsys.probability._beta import BetaCalibrator, Interval, clustered_covaria
 from recsys.probability._boosted import ROUNDS, BoostedHead, fit_boosted
 from recsys.probability._contributions import Contributions
 from recsys.probability._logistic import PENALTIES, LogisticHead, fit_logistic
+from recsys.schema import LIKED
 
 
 class Head(Protocol):
@@ -109,6 +110,8 @@ class Lessons:
     names : sequence of d str
     weights : ndarray of float64, shape (n,)
         How often each row counts: an exposure seen from two cuts is two rows of half.
+    outcome : str
+        What the labels are of; other than a like in the audit only.
 
     """
 
@@ -117,22 +120,23 @@ class Lessons:
     users: NDArray[np.int32]
     names: Sequence[str]
     weights: NDArray[np.float64]
+    outcome: str = LIKED
 
     def where(self, kept: NDArray[np.bool_]) -> Lessons:
         """Keep some of the rows."""
-        return Lessons(
-            self.features[kept], self.liked[kept], self.users[kept], self.names, self.weights[kept]
-        )
+        rows = {name: getattr(self, name)[kept] for name in ("features", "liked", "users", "weights")}
+        return replace(self, **rows)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A head fitted on all rows, and what heads fitted on the other users said of each."""
+    """A head fitted on all rows, what heads fitted on the other users said of each, and its penalty or trees."""
 
     head: Head
     calibrator: BetaCalibrator
     held_out: NDArray[np.float64]
     loss: float
+    complexity: float
 
 
 def fit_probability_head(
@@ -168,26 +172,53 @@ def fit_probability_head(
     constant, and is kept as a logistic head.
 
     """
+    with one_blas_thread():
+        best = _fit_best(lessons, settings, threads)
+        covariance = clustered_covariance(
+            best.calibrator, best.held_out, lessons.liked, lessons.users, lessons.weights
+        )
+    base_rate = float(np.average(lessons.liked, weights=lessons.weights))
+    return ProbabilityHead(
+        best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept
+    )
+
+
+def choose_complexity(lessons: Lessons, settings: ModelSettings, threads: int = 0) -> float:
+    """Choose the ridge penalty, or the number of trees, that predicts held-out users best.
+
+    Parameters
+    ----------
+    lessons : Lessons
+    settings : ModelSettings
+        Whose `head` is not auto.
+    threads : int, optional
+
+    Returns
+    -------
+    float
+        For `settings.l2`, or `settings.rounds`.
+
+    Raises
+    ------
+    DataError
+        As `fit_probability_head`.
+
+    """
+    with one_blas_thread():
+        return _fit_best(lessons, settings, threads).complexity
+
+
+def _fit_best(lessons: Lessons, settings: ModelSettings, threads: int) -> _Fitted:
     liked = lessons.liked
     if liked.all() or not liked.any():
         raise DataError("a head needs liked and unliked exposures")
-    folds = _user_folds(lessons.users, settings.folds, settings.seed)
+    folds = user_folds(lessons.users, settings.folds, settings.seed)
     for fold in np.unique(folds):
         rest = liked[folds != fold]
         if rest.all() or not rest.any():
             raise DataError(_too_few_users(lessons, settings.folds))
-    with one_blas_thread():
-        fitted = [
-            _FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head, lessons)
-        ]
-        best = min(fitted, key=lambda one: one.loss)
-        covariance = clustered_covariance(
-            best.calibrator, best.held_out, liked, lessons.users, lessons.weights
-        )
-    base_rate = float(np.average(liked, weights=lessons.weights))
-    return ProbabilityHead(
-        best.head, replace(best.calibrator, covariance=covariance), base_rate, negatives_kept
-    )
+    fitted = [_FITTERS[kind](lessons, folds, settings, threads) for kind in _kinds(settings.head, lessons)]
+    return min(fitted, key=lambda one: one.loss)
 
 
 def _too_few_users(lessons: Lessons, folds: int) -> str:
@@ -211,7 +242,7 @@ def _fit_logistic(
     lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
 ) -> _Fitted:
     def fit(part: Lessons, l2: float) -> LogisticHead:
-        return fit_logistic(part.features, part.liked, part.names, l2, part.weights)
+        return fit_logistic(part.features, part.liked, part.names, l2, part.weights, part.outcome)
 
     penalties = PENALTIES if settings.l2 is None else (settings.l2,)
     by_penalty = np.zeros((len(penalties), len(folds)))
@@ -220,24 +251,25 @@ def _fit_logistic(
         rest, features = lessons.where(~own), lessons.features[own]
         by_penalty[:, own] = [fit(rest, l2).logit(features) for l2 in penalties]
     best = int(np.argmin([_log_loss(logit, lessons) for logit in by_penalty]))
-    return _calibrate(fit(lessons, penalties[best]), by_penalty[best], lessons)
+    return _calibrate(fit(lessons, penalties[best]), by_penalty[best], lessons, penalties[best])
 
 
 def _fit_boosted(
     lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
 ) -> _Fitted:
-    seed = settings.seed
+    seed, tried = settings.seed, ROUNDS if settings.rounds is None else (settings.rounds,)
 
     def fit(part: Lessons, rounds: int) -> BoostedHead:
         return fit_boosted(part.features, part.liked, part.names, rounds, part.weights, seed, threads)
 
-    by_rounds = np.zeros((len(ROUNDS), len(folds)))
+    by_rounds = np.zeros((len(tried), len(folds)))
     for fold in np.unique(folds):
         own = folds == fold
-        by_rounds[:, own] = fit(lessons.where(~own), ROUNDS[-1]).logit_by_rounds(lessons.features[own])
+        grown = fit(lessons.where(~own), tried[-1])
+        by_rounds[:, own] = grown.logit_by_rounds(lessons.features[own], tried)
     losses = [_log_loss(logit, lessons) for logit in by_rounds]
     best = int(np.argmin(losses))
-    return _calibrate(fit(lessons, ROUNDS[best]), by_rounds[best], lessons)
+    return _calibrate(fit(lessons, tried[best]), by_rounds[best], lessons, tried[best])
 
 
 _FITTERS: dict[str, Callable[[Lessons, NDArray[np.int64], ModelSettings, int], _Fitted]] = {
@@ -246,9 +278,9 @@ _FITTERS: dict[str, Callable[[Lessons, NDArray[np.int64], ModelSettings, int], _
 }
 
 
-def _calibrate(head: Head, held_out: NDArray[np.float64], lessons: Lessons) -> _Fitted:
+def _calibrate(head: Head, held_out: NDArray[np.float64], lessons: Lessons, complexity: float) -> _Fitted:
     calibrator = fit_beta_calibrator(held_out, lessons.liked, lessons.weights)
-    return _Fitted(head, calibrator, held_out, _log_loss(calibrator.log_odds(held_out), lessons))
+    return _Fitted(head, calibrator, held_out, _log_loss(calibrator.log_odds(held_out), lessons), complexity)
 
 
 def _log_loss(logit: NDArray[np.float64], lessons: Lessons) -> float:
@@ -256,7 +288,8 @@ def _log_loss(logit: NDArray[np.float64], lessons: Lessons) -> float:
     return float(np.average(losses, weights=lessons.weights))
 
 
-def _user_folds(users: NDArray[np.int32], folds: int, seed: int) -> NDArray[np.int64]:
+def user_folds(users: NDArray[np.int32], folds: int, seed: int) -> NDArray[np.int64]:
+    """Deal users into folds, shape (n,): a user's rows are all in one."""
     codes, inverse = np.unique(users, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(codes))
     return shuffled[inverse] % folds

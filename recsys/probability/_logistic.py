@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.features import EVIDENCE
+from recsys.features import evidence_of
 from recsys.probability._contributions import Contributions
 from recsys.probability._newton import Regression
+from recsys.schema import LIKED
 
 #: Ridge penalties that are tried, from a head that hardly learns to one that hardly holds back.
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0)
@@ -84,6 +85,7 @@ def fit_logistic(
     names: Sequence[str],
     l2: float,
     weights: NDArray[np.float64] | None = None,
+    outcome: str = LIKED,
 ) -> LogisticHead:
     """Fit a logistic regression.
 
@@ -96,6 +98,8 @@ def fit_logistic(
         Ridge penalty on standardised features; the intercept is free.
     weights : ndarray, shape (n,), optional
         How often each row counts. Default: once.
+    outcome : str, optional
+        What the labels are of. Default: the like.
 
     Returns
     -------
@@ -103,8 +107,8 @@ def fit_logistic(
 
     Notes
     -----
-    The penalty is ``l2 / 2 * |w - c|^2``. For the features of `recsys.features.EVIDENCE`, which are log-odds and
-    already shrunk, c is their face value, a weight of 1; for all others it is 0. So a head with few likes to learn
+    The penalty is ``l2 / 2 * |w - c|^2``. For the features of `recsys.features.evidence_of`, which are log-odds
+    and already shrunk, c is their face value, a weight of 1; for all others it is 0. So a head with few likes to learn
     from adds up the evidence, and one with many weighs it.
 
     A feature that varies by less than 0.1 is divided by 0.1 instead of its standard deviation. Features are
@@ -118,7 +122,8 @@ def fit_logistic(
     scale = np.maximum(np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights)), _LEAST_SPREAD)
     design = np.column_stack([np.ones(len(liked)), (features - mean) / scale])
     rate = np.average(liked, weights=weights)
-    face_value = np.append(0.0, np.where([name in EVIDENCE for name in names], scale, 0.0))
+    evidence = evidence_of(outcome)
+    face_value = np.append(0.0, np.where([name in evidence for name in names], scale, 0.0))
     start = np.append(np.log(rate / (1 - rate)), face_value[1:])
     penalty = np.append(0.0, np.full(features.shape[1], l2))
     found = Regression(design, liked, weights, penalty, face_value).minimise(start)

@@ -10,7 +10,7 @@
     _tune       a log -> Tuning
 """
 
-from recsys.tuning._folds import Fold, log_before, rolling_folds
+from recsys.tuning._folds import Fold, rolling_folds
 from recsys.tuning._objective import Objective
 from recsys.tuning._space import Choice, Dimension, Range, default_space
 from recsys.tuning._tune import Tuning, tune
@@ -23,7 +23,6 @@ __all__ = [
     "Range",
     "Tuning",
     "default_space",
-    "log_before",
     "rolling_folds",
     "tune",
 ]

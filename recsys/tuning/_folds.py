@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from recsys.errors import DataError
 from recsys.events import EventLog
-from recsys.schema import FACTORS_ONLY, LIKED, TIME, USER, arrived
+from recsys.schema import LIKED, TIME, USER
 from recsys.split import Window, Windows, exposures_in, known_before, require_both_labels
 
 PIECES = 3
@@ -36,35 +36,6 @@ class Fold:
     head: Window
     cut: datetime
     rows: pl.DataFrame
-
-
-def log_before(log: EventLog, cut: datetime) -> EventLog:
-    """Take a log as it was at a cut: nothing at or after it is in the result.
-
-    Parameters
-    ----------
-    log : EventLog
-    cut : datetime.datetime
-
-    Returns
-    -------
-    EventLog
-        Likes and outcomes that arrived later are taken back, refused rows are left out.
-
-    """
-    rows = known_before(log.shown, cut)
-    late = [arrived(name) for name in rows.columns if arrived(name) in rows.columns]
-    rows = rows.with_columns(pl.when(pl.col(name) < cut).then(pl.col(name)).alias(name) for name in late)
-    is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < cut - log.settle)
-    settled = rows.filter(is_settled)
-    return replace(
-        log,
-        exposures=settled,
-        unsettled=rows.filter(~is_settled),
-        refused=log.refused.clear(),
-        as_of=cut,
-        counts=replace(log.counts, read=len(rows), accepted=len(settled), refused=0, reasons={}),
-    )
 
 
 def rolling_folds(log: EventLog, windows: Windows, folds: int) -> tuple[Fold, ...]:

@@ -22,8 +22,8 @@ from recsys.inference import Estimate, paired_difference
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy
 from recsys.schema import LIKED, USER, Frame
-from recsys.split import Window, split_by_time
-from recsys.tuning._folds import PIECES, Fold, log_before, rolling_folds
+from recsys.split import Window, log_before, split_by_time
+from recsys.tuning._folds import PIECES, Fold, rolling_folds
 from recsys.tuning._journal import Journal
 from recsys.tuning._objective import Objective
 from recsys.tuning._space import Dimension, default_space, searched
