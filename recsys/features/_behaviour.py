@@ -27,7 +27,7 @@ from recsys.features._effects import LINKS, Met, NumberedPairs
 from recsys.features._names import ENTITIES
 from recsys.features._snapshot import Confidence, Snapshot
 from recsys.matrix import UNSEEN, IdIndex, interactions, one_blas_thread, strengths
-from recsys.schema import EXPOSED, ITEM, LIKED, USER
+from recsys.schema import EXPOSED, FACTORS_ONLY, ITEM, LIKED, USER
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,35 @@ class Behaviour:
         again = replace(self, settings=settings, factors={})
         return replace(again, factors=again.factorise_signals(engine))
 
-    def factorise_signals(self, engine: Engine) -> dict[str, Factors]:
-        """Factorise `exposed` and each declared signal."""
+    def thin(self, kept: NDArray[np.bool_], engine: Engine) -> Behaviour:
+        """Forget the behaviour on some rows; likes that are added will still be those of all.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n,)
+        engine : Engine
+
+        Returns
+        -------
+        Behaviour
+
+        """
+        forgotten = pl.col(FACTORS_ONLY) | ~pl.Series(kept)
+        fewer = replace(self.history, known=self.history.known.with_columns(forgotten.alias(FACTORS_ONLY)))
+        with one_blas_thread():
+            told = {
+                name: describe_outcome(fewer, self.met, self.pairs, fewer.successes(name))
+                for name in self.told
+            }
+            thinned = replace(self, told=told, exposures=describe_exposures(fewer))
+        return replace(thinned, factors=thinned.factorise_signals(engine, kept))
+
+    def factorise_signals(self, engine: Engine, kept: NDArray[np.bool_] | None = None) -> dict[str, Factors]:
+        """Factorise `exposed` and each declared signal; of the kept rows, default all."""
         known = self.history.known
         values = {EXPOSED: np.ones(len(known))} | {name: as_numbers(known, name) for name in self.told}
+        if kept is not None:
+            values = {name: np.where(kept, value, np.nan) for name, value in values.items()}
         return {
             name: self._factorise(name, value, engine, order)
             for order, (name, value) in enumerate(values.items())
@@ -110,7 +135,7 @@ class Behaviour:
 
     def _factorise(self, name: str, value: NDArray[np.float64], engine: Engine, order: int) -> Factors:
         places, sizes = self.history.places, self.history.indices
-        strength = np.ones(len(value), np.float32) if name == EXPOSED else strengths(value)
+        strength = strengths(value)
         shape = (len(sizes[USER]), len(sizes[ITEM]))
         matrix = interactions(places[USER], places[ITEM], strength, shape)
         return engine.fit(matrix, self.settings, seed=_spawn_seed(self.settings.seed, order))
