@@ -1,1 +1,56 @@
-"""What an explicit like button adds to prediction, with honest uncertainty."""
+"""What an explicit like button adds to prediction, with honest uncertainty.
+
+.. code-block:: text
+
+    _rows       a log and its windows               -> what was known, learned from, scored
+    _plan       settings                            -> everything that is fixed before scoring, hashed
+    _dwell      presses and dwell                   -> log-odds that placebos hold fixed
+    _chains     likes                               -> likes with the same margins (compiled)
+    _placebo    the same, four kinds                -> placebo likes, how far they moved
+    _looks      behaviour and likes of any kind     -> features, as the product's own model sees them
+    _questions  an outcome, a head, a rung          -> a forecast of the scored rows
+    _trial      every arm, every question           -> forecasts
+    _lift       forecasts                           -> what likes add, and of what it consists
+    _ladder     forecasts                           -> what was known of a like before the press
+    _planted    likes that know the future          -> whether the audit finds them
+    _curves     more and fewer likes, less behaviour -> doses, exchange rate
+    _segments   the lift by user and item           -> exploratory
+    _controls   all of these                        -> passed, failed, alarm
+    _verdict    lifts and controls                  -> what may be said
+    _result     what an audit found
+    _audit      the line through all of them
+"""
+
+from recsys.audit._audit import audit
+from recsys.audit._result import (
+    PIECES,
+    PLACEBOS,
+    Audit,
+    Control,
+    Dose,
+    ExchangeRate,
+    KnownBefore,
+    Lift,
+    Missing,
+    PlaceboCheck,
+    ResidualPress,
+    Rung,
+    Verdict,
+)
+
+__all__ = [
+    "PIECES",
+    "PLACEBOS",
+    "Audit",
+    "Control",
+    "Dose",
+    "ExchangeRate",
+    "KnownBefore",
+    "Lift",
+    "Missing",
+    "PlaceboCheck",
+    "ResidualPress",
+    "Rung",
+    "Verdict",
+    "audit",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -200,6 +200,10 @@ class Verdict:
     minimum_detectable_effect: float
     likes_needed: int | None
     sentences: tuple[str, ...] = ()
+
+    def with_sentences(self, sentences: tuple[str, ...]) -> Verdict:
+        """Say it in words."""
+        return replace(self, sentences=sentences)
 
 
 @dataclass(frozen=True)

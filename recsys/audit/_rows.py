@@ -79,13 +79,15 @@ class AuditRows:
         return np.where(np.isnan(values), np.nan, values >= median_positive(before))
 
 
-def gather_rows(log: EventLog, windows: Windows) -> AuditRows:
+def gather_rows(log: EventLog, windows: Windows, score: pl.DataFrame | None = None) -> AuditRows:
     """Cut a log into the rows of an audit.
 
     Parameters
     ----------
     log : EventLog
     windows : Windows
+    score : polars.DataFrame, optional
+        What is scored, where the log does not hold it.
 
     Returns
     -------
@@ -110,7 +112,8 @@ def gather_rows(log: EventLog, windows: Windows) -> AuditRows:
     late = np.ones(len(known), dtype=np.bool_)
     late[places] = early[LIKED].to_numpy() != known[LIKED].to_numpy()[places]
     log = replace(log, exposures=ordered.drop(_PLACE))
-    learn, score = (exposures_in(log.exposures, one, log.settle) for one in (windows.calibrate, windows.test))
+    learn = exposures_in(log.exposures, windows.calibrate, log.settle)
+    score = exposures_in(log.exposures, windows.test, log.settle) if score is None else score
     _require(early, learn, score, windows)
     return AuditRows(log, windows, known.drop(_PLACE), places, late, learn, score, left_out)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.evaluation._cuts import Cut, cut_rows, cut_tenths
 from recsys.inference import segment_biases
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy
-from recsys.schema import CREATOR, GROUP, ITEM, LIKED, TIME, USER
+from recsys.schema import LIKED, TIME, USER
 
-TENTHS = 10
-MOST_NAMED = 20
 BINS_A_DECADE = 10
-OTHERS, UNKNOWN = "others", "unknown"
-_WARMTH = ("warm", "cold user", "cold item", "cold user and item")
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,6 @@ class Scored:
     cold: Mapping[str, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Codes of segments, one a row, and what each code is called."""
-
-    codes: NDArray[np.int64]
-    names: list[str]
-
-
 def score_segments(scored: Scored, shown: pl.DataFrame) -> pl.DataFrame:
     """Cut the window by what was known of its rows, and score every part.
 
@@ -69,15 +58,8 @@ def score_segments(scored: Scored, shown: pl.DataFrame) -> pl.DataFrame:
         knows the segment's own rate; null where all rows have one label).
 
     """
-    rows = scored.rows
-    cuts = {
-        "forecast": _tenths(scored.will_like, lambda end: f"{100 * end:.2g} %"),
-        "activity": _tenths(_times_shown(rows, shown, USER), "{:,}".format),
-        "popularity": _tenths(_times_shown(rows, shown, ITEM), "{:,}".format),
-        "warmth": _Cut(scored.cold[USER] + 2 * scored.cold[ITEM].astype(np.int64), list(_WARMTH)),
-    }
-    cuts |= {"creator": _most_shown(rows[CREATOR])} if CREATOR in rows.columns else {}
-    cuts |= {name: _most_shown(rows[name]) for name in rows.columns if name.startswith(GROUP)}
+    forecast = cut_tenths(scored.will_like, lambda end: f"{100 * end:.2g} %")
+    cuts = {"forecast": forecast, **cut_rows(scored.rows, shown, scored.cold)}
     return pl.concat([_score_cut(kind, cut, scored) for kind, cut in cuts.items()])
 
 
@@ -130,7 +112,7 @@ def count_forecasts(scored: Scored) -> pl.DataFrame:
     )
 
 
-def _score_cut(kind: str, cut: _Cut, scored: Scored) -> pl.DataFrame:
+def _score_cut(kind: str, cut: Cut, scored: Scored) -> pl.DataFrame:
     present, codes = np.unique(cut.codes, return_inverse=True)
     found = _biases(codes, scored)
     log_loss = np.bincount(codes, weights=scored.log_loss) / np.bincount(codes)
@@ -148,34 +130,3 @@ def _score_cut(kind: str, cut: _Cut, scored: Scored) -> pl.DataFrame:
 def _biases(codes: NDArray[np.int64], scored: Scored) -> pl.DataFrame:
     users, liked = distinct_codes(scored.rows[USER]), scored.rows[LIKED].to_numpy()
     return segment_biases(codes, users, liked, scored.will_like)
-
-
-def _times_shown(rows: pl.DataFrame, shown: pl.DataFrame, entity: str) -> NDArray[np.int64]:
-    times = shown.group_by(entity).len("times")
-    counted = rows.select(entity).join(times, on=entity, how="left", maintain_order="left")
-    return counted["times"].fill_null(0).to_numpy().astype(np.int64)
-
-
-def _tenths(values: NDArray[np.int64] | NDArray[np.float64], write: Callable[[float], str]) -> _Cut:
-    """Cut rows into tenths by a value; equal values go where the middle one of them lies."""
-    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
-    middles = np.cumsum(ties) - ties / 2
-    codes = np.floor(middles * TENTHS / values.size).astype(np.int64)[place]
-    names = [""] * TENTHS
-    for code in np.unique(codes):
-        inside = values[codes == code]
-        ends = [write(end) for end in (inside.min(), inside.max())]
-        names[code] = ends[0] if ends[0] == ends[1] else " to ".join(ends)
-    return _Cut(codes, names)
-
-
-def _most_shown(values: pl.Series) -> _Cut:
-    """Name the values with the most rows; the rest are one segment, the unknown another."""
-    name = values.name
-    counts = values.drop_nulls().value_counts().sort(["count", name], descending=[True, False])
-    named = counts.head(MOST_NAMED)[name]
-    places = pl.DataFrame({name: named, "place": pl.int_range(len(named), eager=True)})
-    placed = values.to_frame().join(places, on=name, how="left", maintain_order="left")
-    rest = pl.when(pl.col(name).is_null()).then(len(named) + 1).otherwise(len(named))
-    codes = placed.select(pl.col("place").fill_null(rest))["place"].to_numpy().astype(np.int64)
-    return _Cut(codes, [*named.cast(pl.String), OTHERS, UNKNOWN])

@@ -8,6 +8,7 @@ from recsys.inference._bootstrap import (
     bootstrap_auc,
     bootstrap_interval,
     bootstrap_sums,
+    percentile_interval,
     ratio_of_sums,
     user_sums,
 )
@@ -20,7 +21,7 @@ from recsys.inference._clustered import (
 from recsys.inference._estimate import Estimate
 from recsys.inference._probability import probability_metrics
 from recsys.inference._seeded import SeededDifference, adjust_holm, between_seeds, seeded_difference
-from recsys.inference._segments import mark_discoveries, segment_biases
+from recsys.inference._segments import mark_discoveries, segment_biases, shrink_estimates
 
 __all__ = [
     "Estimate",
@@ -34,10 +35,12 @@ __all__ = [
     "mark_discoveries",
     "mean_interval",
     "paired_difference",
+    "percentile_interval",
     "probability_metrics",
     "ratio_of_sums",
     "seeded_difference",
     "segment_biases",
+    "shrink_estimates",
     "two_way_standard_error",
     "user_sums",
 ]

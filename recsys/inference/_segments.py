@@ -87,7 +87,8 @@ def segment_biases(
         "bias": divide(sums.expected, sums.likes) - 1,
         "bias_low": low,
         "bias_high": high,
-        "bias_shrunk": divide(1.0, _shrink(sums.likes / sums.expected, variance / sums.expected**2)) - 1,
+        "bias_shrunk": divide(1.0, shrink_estimates(sums.likes / sums.expected, variance / sums.expected**2))
+        - 1,
         "p_value": p_values,
     }
     table = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -173,8 +174,30 @@ def _roots(square: FloatArray, half: FloatArray, rest: FloatArray) -> tuple[Floa
     return divide(half - root, square), divide(half + root, square)
 
 
-def _shrink(values: FloatArray, variances: FloatArray) -> FloatArray:
-    """Draw values to their mean, the more the less sure they are."""
+def shrink_estimates(values: npt.ArrayLike, variances: npt.ArrayLike) -> FloatArray:
+    """Draw estimates to their mean, the more the less sure they are.
+
+    Parameters
+    ----------
+    values, variances : array_like of float, shape (k,)
+        Variances above 0.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (k,)
+        Normal-normal posterior means.
+
+    References
+    ----------
+    DerSimonian, R., Laird, N. (1986). Meta-analysis in clinical trials. Controlled Clinical Trials 7(3).
+    https://doi.org/10.1016/0197-2456(86)90046-2
+
+    Examples
+    --------
+    >>> shrink_estimates([0.0, 4.0], [1.0, 1.0]).round(2).tolist()
+    [0.25, 3.75]
+    """
+    values, variances = np.asarray(values, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     weights = 1 / variances
     mean = np.sum(weights * values) / weights.sum()
     excess = np.sum(weights * (values - mean) ** 2) - (values.size - 1)

@@ -1,0 +1,206 @@
+"""What an audit holds itself to. An alarm stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from recsys.audit._lift import CHAIN, Scored
+from recsys.audit._looks import Look
+from recsys.audit._placebo import Placebos
+from recsys.audit._questions import Climb
+from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, Control, Lift, PlaceboCheck
+from recsys.audit._rows import AuditRows, gather_rows
+from recsys.audit._trial import READ, Bench, Trial
+from recsys.audit._verdict import LEAST_MOVED
+from recsys.errors import GateError
+from recsys.inference import between_seeds, two_way_standard_error
+from recsys.split import log_before
+
+_ALARM = 0.001
+_MOST_DRIFT = 0.02
+
+
+def stop_on_alarm(controls: list[Control]) -> list[Control]:
+    """Refuse to go on when a control that stops has failed.
+
+    Parameters
+    ----------
+    controls : list of Control
+
+    Returns
+    -------
+    list of Control
+        The same.
+
+    Raises
+    ------
+    GateError
+        With its reason.
+
+    """
+    for one in controls:
+        if one.stops and not one.passed:
+            raise GateError(f"the audit stops, control {one.name!r} failed: {one.said}")
+    return controls
+
+
+def check_before(bench: Bench, placebos: list[Placebos]) -> list[Control]:
+    """Check what can be checked before any arm is fitted."""
+    return [check_cut(bench, placebos), check_window(bench.rows, placebos), check_folds(bench.climb)]
+
+
+def check_cut(bench: Bench, placebos: list[Placebos]) -> Control:
+    """Delete every row at or after the cut: no feature of either arm may change by a byte."""
+    rows = bench.rows
+    before = log_before(rows.log, rows.windows.test.cut)
+    again = gather_rows(before, rows.windows, score=rows.score)
+    liked = {"real": rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
+    fresh = bench.observe(again)
+    changed: list[str] = []
+    for kind, likes in liked.items():
+        if len(again.known) != len(rows.known) or not np.array_equal(again.liked, rows.liked):
+            changed.append("rows or likes that were known")
+            continue
+        first, second = bench.material.look(likes, bench.engine), fresh.look(likes, bench.engine)
+        changed += [f"{name} ({kind} likes)" for name in changed_features(first, second)]
+    said = f"with every row at or after {rows.windows.test.cut.isoformat()} deleted, " + (
+        f"these changed: {', '.join(dict.fromkeys(changed))}"
+        if changed
+        else "no feature of either arm changed by a byte"
+    )
+    return Control("cut_invariance", not changed, True, said)
+
+
+def changed_features(first: Look, second: Look) -> list[str]:
+    """Name the features whose bytes differ."""
+    return [
+        name
+        for place, name in enumerate(first.names)
+        if any(
+            one[:, place].tobytes() != other[:, place].tobytes()
+            for one, other in ((first.learn, second.learn), (first.score, second.score))
+        )
+    ]
+
+
+def check_window(rows: AuditRows, placebos: list[Placebos]) -> Control:
+    """See that every placebo has the log's number of likes on each side of the calibrate cut, and keeps its margins."""
+    late = rows.late
+    wanted = [int(rows.liked[side].sum()) for side in (~late, late)]
+    wrong = []
+    for one in placebos:
+        for liked in one.liked:
+            found = [int(liked[side].sum()) for side in (~late, late)]
+            margins = _margins(rows, one.kind)
+            kept = all(
+                np.array_equal(
+                    np.bincount(codes[liked], minlength=codes.max() + 1),
+                    np.bincount(codes[rows.liked], minlength=codes.max() + 1),
+                )
+                for codes in margins
+            )
+            if found != wanted or not kept:
+                wrong.append(one.kind)
+    said = (
+        f"{wanted[0]:,} likes before the calibrate cut and {wanted[1]:,} after it in every draw, margins kept"
+        if not wrong
+        else f"placebos not drawn from the training window alone, or without their margins: {', '.join(dict.fromkeys(wrong))}"
+    )
+    return Control("placebo_window", not wrong, True, said)
+
+
+def _margins(rows: AuditRows, kind: str) -> list[NDArray[np.int32]]:
+    return {"habit": [rows.users], "habit_crowd": [rows.users, rows.items]}.get(kind, [])
+
+
+def check_folds(climb: Climb) -> Control:
+    """See that no scored user's own labels taught a head of the ladder that forecasts them."""
+    shared = climb.users_in_both()
+    said = f"{shared:,} scored users are among those that their head of the ladder learned from"
+    return Control("user_disjoint", shared == 0, True, said)
+
+
+def check_after(
+    scored: Mapping[str, Scored], lifts: list[Lift], trial: Trial, planted: Control
+) -> list[Control]:
+    """Check what the forecasts show: capacity, A/A, placebos better than the real likes, chains, the planted positive."""
+    primary = [one for one in scored.values() if one.outcome == lifts[0].outcome]
+    found = [check_capacity(trial)]
+    found += [check_placebos_alike(one) for one in primary]
+    found += [check_real_not_worse(one) for one in lifts if one.outcome == lifts[0].outcome]
+    return [*found, check_moved(trial.checks), check_mixing(trial.checks), planted]
+
+
+def check_capacity(trial: Trial) -> Control:
+    """See that heads of real and placebo likes were offered the same features."""
+    unlike = []
+    for name, read in trial.forecasts.items():
+        parts = name.split("/")
+        if parts[0] == READ and parts[-1] in CHAIN[1:]:
+            real = trial.forecasts["/".join([*parts[:-1], CHAIN[-1]])]
+            if len(np.unique(np.vstack([read, real]), axis=0)) > 1:
+                unlike.append("/".join(parts[1:]))
+    said = (
+        f"unlike their twins: {', '.join(unlike)}"
+        if unlike
+        else "every arm with likes reads the same features"
+    )
+    return Control("same_capacity", not unlike, True, said)
+
+
+def check_placebos_alike(scored: Scored) -> Control:
+    """Hold two draws of the habit placebo against each other (A/A).
+
+    Notes
+    -----
+    ``t = (m_0 - m_1) / sqrt(V_cluster + 2 a)``, a pooled over the other placebos: estimated from these draws, it would
+    swallow what it is to find.
+
+    """
+    losses, others = scored.losses[PRIMARY_PLACEBO], [one for one in PLACEBOS if one != PRIMARY_PLACEBO]
+    between = float(
+        np.mean([between_seeds(scored.losses[one], scored.users, scored.items) for one in others])
+    )
+    clustered = two_way_standard_error(losses[0] - losses[1], scored.users, scored.items) ** 2
+    difference = float(losses[0].mean() - losses[1].mean())
+    freedom = len(others) * (len(losses) - 1)
+    t = difference / np.sqrt(clustered + 2 * between) if difference else 0.0
+    passed = abs(t) <= stdtrit(freedom, 1 - _ALARM / 2)
+    said = f"two draws of the habit placebo differ by {100 * difference / scored.entropy:+.3f} NE points, t = {t:+.2f}"
+    return Control(f"a_a_{scored.head}", bool(passed), True, said)
+
+
+def check_real_not_worse(lift: Lift) -> Control:
+    """Ask whether the placebo beats the real likes beyond chance: likes from after the cut would make it so."""
+    upper = lift.value.bound(1 - _ALARM)
+    said = f"the 99.9 % upper bound of the lift is {100 * upper:+.2f} NE points"
+    return Control(f"placebo_not_better_{lift.head}", upper >= 0, True, said)
+
+
+def check_moved(checks: tuple[PlaceboCheck, ...]) -> Control:
+    """See that the habit placebo moves at least a quarter of the likes; if not, nothing is called redundant."""
+    moved = moved_by_habit(checks)
+    said = f"the habit placebo moves {100 * moved:.0f} % of the likes"
+    if moved < LEAST_MOVED:
+        said = f"the placebo barely moves: lift understated; {said}"
+    return Control("placebo_moves", moved >= LEAST_MOVED, False, said)
+
+
+def moved_by_habit(checks: tuple[PlaceboCheck, ...]) -> float:
+    """Give the share of likes that the habit placebo moved."""
+    return next(one.moved for one in checks if one.kind == PRIMARY_PLACEBO)
+
+
+def check_mixing(checks: tuple[PlaceboCheck, ...]) -> Control:
+    """See that the chains no longer move away from their hub in the second half of their steps."""
+    drift = {one.kind: one.overlap_halfway - one.overlap for one in checks}
+    worst = max(drift, key=lambda kind: drift[kind])
+    said = (
+        f"draws share {100 * max(drift[worst], 0):.1f} % more of their likes after half of the steps than after all, at "
+        f"most ({worst.replace('_', ' and ')})"
+    )
+    return Control("chains_mixed", drift[worst] <= _MOST_DRIFT, False, said)

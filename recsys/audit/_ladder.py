@@ -1,0 +1,73 @@
+"""How much of a like was known before the press, rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.audit._result import KnownBefore, Rung
+from recsys.audit._rows import AuditRows
+from recsys.audit._trial import LADDER
+from recsys.inference import Estimate, paired_difference
+from recsys.matrix import distinct_codes
+from recsys.metrics import binary_entropy, log_losses
+from recsys.schema import ITEM, LIKED, USER
+
+RUNGS = {
+    "R0": "the like rate of the calibrate window",
+    "R1": "behaviour only, learnt from other users' likes",
+    "R2": "and how often this user presses (habit)",
+    "R3": "and how often this item is liked (crowd)",
+    "R4": "and who liked what (taste)",
+    "R4°": "the same with placebo likes",
+    "R5": "and how the item was watched: an upper bound, since viewing goes on after the press",
+}
+_BELOW = {"R1": "R0", "R2": "R1", "R3": "R2", "R4": "R3", "R4°": "R4", "R5": "R4"}
+
+
+def climb_ladder(rows: AuditRows, forecasts: Mapping[str, NDArray[np.float64]]) -> KnownBefore:
+    """Score every rung on the same rows.
+
+    Parameters
+    ----------
+    rows : AuditRows
+    forecasts : mapping of str to ndarray of float64, shape (k, n_score)
+        By ``ladder/rung``.
+
+    Returns
+    -------
+    KnownBefore
+
+    Notes
+    -----
+    ``1 - NE``: losses averaged over seeds, over the entropy of the scored rows' like rate. Intervals are 95 %, two-way
+    by user and item, given the fitted models.
+
+    """
+    liked = rows.score[LIKED].to_numpy()
+    base = np.full((1, len(liked)), rows.learn[LIKED].mean())
+    drawn = {"R0": base} | {name: forecasts[f"{LADDER}/{name}"] for name in _BELOW}
+    losses = {
+        name: np.mean([log_losses(liked, one) for one in found], axis=0) for name, found in drawn.items()
+    }
+    entropy = float(binary_entropy(liked.mean()))
+    codes = [distinct_codes(rows.score[name]) for name in (USER, ITEM)]
+
+    def fall(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate:
+        found = paired_difference(first, second, *codes)
+        return Estimate(*(end / entropy for end in (found.value, found.low, found.high)))
+
+    nothing = np.full(len(liked), entropy)
+    ladder = tuple(
+        Rung(
+            name,
+            inputs,
+            fall(nothing, losses[name]),
+            fall(losses[_BELOW[name]], losses[name]) if name in _BELOW else None,
+        )
+        for name, inputs in RUNGS.items()
+    )
+    left = {name: float(-np.mean(np.log2(found[:, liked]))) for name, found in drawn.items()}
+    return KnownBefore(ladder, float(-np.log2(liked.mean())), left)

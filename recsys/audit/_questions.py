@@ -1,0 +1,223 @@
+"""What is asked of every arm: an outcome under a head, and the rungs of the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from recsys.audit._looks import Look
+from recsys.audit._plan import Plan
+from recsys.audit._rows import AuditRows
+from recsys.config import ModelSettings
+from recsys.features import RATE, reads, reads_likes
+from recsys.matrix import IdIndex
+from recsys.probability import (
+    FLOOR,
+    Lessons,
+    choose_complexity,
+    fit_logistic,
+    fit_probability_head,
+    user_folds,
+)
+from recsys.schema import ITEM, LIKED, USER
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A forecast and what it read.
+
+    Attributes
+    ----------
+    forecast : ndarray of float64, shape (n_score,)
+        Probabilities in [1e-7, 1 - 1e-7].
+    names : tuple of str
+        Features of the head that was fitted.
+
+    """
+
+    forecast: NDArray[np.float64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """An outcome under a head, asked of every arm with the same settings.
+
+    Attributes
+    ----------
+    outcome : str
+    settings : ModelSettings
+        Penalty or number of trees fixed.
+    names : tuple of str
+        Features that may be read.
+    labels : ndarray of float64, shape (n_learn,)
+        NaN is unknown.
+    users : ndarray of int32, shape (n_learn,)
+
+    """
+
+    outcome: str
+    settings: ModelSettings
+    names: tuple[str, ...]
+    labels: NDArray[np.float64]
+    users: NDArray[np.int32]
+
+    def answer(self, look: Look, use: Callable[[str], bool] = lambda name: True) -> Answer:
+        """Learn from a look and forecast its scored rows.
+
+        Parameters
+        ----------
+        look : Look
+        use : callable of str to bool
+            Which of the features this arm has.
+
+        Returns
+        -------
+        Answer
+
+        """
+        names = [name for name in self.names if use(name)]
+        columns = [look.names.index(name) for name in names]
+        head = fit_probability_head(self.lessons(look, names), self.settings, threads=1)
+        return Answer(head.predict(look.score[:, columns]), head.head.names)
+
+    def lessons(self, look: Look, names: list[str]) -> Lessons:
+        """Take what a head learns from."""
+        known = ~np.isnan(self.labels)
+        columns = [look.names.index(name) for name in names]
+        labels = self.labels[known] > 0
+        features = look.learn[:, columns][known]
+        return Lessons(features, labels, self.users[known], names, np.ones(len(labels)), self.outcome)
+
+
+def ask(rows: AuditRows, plan: Plan, look: Look, threads: int) -> dict[str, Question]:
+    """Prepare the questions; penalties and trees are those that suit behaviour alone.
+
+    Parameters
+    ----------
+    rows : AuditRows
+    plan : Plan
+    look : Look
+        Whose behaviour chooses.
+    threads : int
+
+    Returns
+    -------
+    dict of str to Question
+        By ``outcome/head``.
+
+    """
+    return {
+        f"{outcome}/{head}": _fix(rows, plan, look, outcome, head, threads)
+        for outcome, heads in plan.outcomes.items()
+        for head in heads
+    }
+
+
+def _fix(rows: AuditRows, plan: Plan, look: Look, outcome: str, head: str, threads: int) -> Question:
+    users = IdIndex.of(rows.learn[USER]).codes(rows.learn[USER])
+    names = tuple(name for name in look.names if reads(name) or name in rates_of(outcome))
+    behaviour = [name for name in names if not reads_likes(name)]
+    settings = plan.model.model_copy(update={"head": head})
+    question = Question(outcome, settings, names, rows.labels(rows.learn, outcome), users)
+    chosen = choose_complexity(question.lessons(look, behaviour), settings, threads)
+    fixed = {"l2": chosen} if head == "logistic" else {"rounds": int(chosen)}
+    return replace(question, settings=settings.model_copy(update=fixed))
+
+
+def rates_of(outcome: str) -> tuple[str, str]:
+    """Name the rates of an outcome, of user and of item."""
+    return f"{USER}:{RATE}{outcome}", f"{ITEM}:{RATE}{outcome}"
+
+
+#: What each rung reads: behaviour; and how often this user presses; and how often this item is liked; and the rest.
+_HABIT = (f"{USER}:{RATE}{LIKED}", f"{USER}:lately:{LIKED}", f"{USER}:liked_lately")
+_CROWD = (f"{ITEM}:{RATE}{LIKED}", f"appeal:{LIKED}", "lately_by_appeal")
+RUNGS: dict[str, Callable[[str], bool]] = {
+    "R1": lambda name: not reads_likes(name),
+    "R2": lambda name: not reads_likes(name) or name in _HABIT,
+    "R3": lambda name: not reads_likes(name) or name in _HABIT + _CROWD,
+    "R4": lambda name: True,
+}
+
+
+@dataclass(frozen=True)
+class Climb:
+    """The ladder's models: logistic heads fitted on other users' labels.
+
+    Attributes
+    ----------
+    names : tuple of str
+    l2 : float
+    liked : ndarray of bool, shape (n_learn,)
+    learn_users, score_users : ndarray of int, shape (n_learn,) and (n_score,)
+    same_learn, same_score : ndarray of float64, shape (n_learn, k) and (n_score, k)
+        Behaviour on the exposure itself, for R5.
+
+    """
+
+    names: tuple[str, ...]
+    l2: float
+    liked: NDArray[np.bool_]
+    learn_users: NDArray[np.int64]
+    score_users: NDArray[np.int64]
+    same_learn: NDArray[np.float64]
+    same_score: NDArray[np.float64]
+
+    def folds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Deal the users of both windows into folds: of the learned rows, and of the scored ones."""
+        both = np.concatenate([self.learn_users, self.score_users])
+        dealt = user_folds(both.astype(np.int32), _FOLDS, 0)
+        return dealt[: len(self.learn_users)], dealt[len(self.learn_users) :]
+
+    def users_in_both(self) -> int:
+        """Count the scored users whose own labels a head that forecasts them learned from."""
+        learn, score = self.folds()
+        return sum(
+            len(np.intersect1d(self.learn_users[learn != fold], self.score_users[score == fold]))
+            for fold in range(_FOLDS)
+        )
+
+    def forecast(self, look: Look, rung: str) -> NDArray[np.float64]:
+        """Forecast the scored rows from a rung, shape (n_score,)."""
+        use = RUNGS.get(rung, RUNGS["R4"])
+        columns = [look.names.index(name) for name in self.names if use(name)]
+        names = [look.names[column] for column in columns]
+        learn, score = look.learn[:, columns], look.score[: len(self.score_users)][:, columns]
+        if rung == "R5":
+            names += [f"same:{place}" for place in range(self.same_learn.shape[1])]
+            learn, score = np.hstack([learn, self.same_learn]), np.hstack([score, self.same_score])
+        folds, own = self.folds()
+        found = np.empty(len(score))
+        for fold in range(_FOLDS):
+            rest = folds != fold
+            head = fit_logistic(learn[rest], self.liked[rest], names, self.l2)
+            found[own == fold] = expit(head.logit(score[own == fold]))
+        return np.clip(found, FLOOR, 1 - FLOOR)
+
+
+def prepare_climb(rows: AuditRows, plan: Plan, look: Look, threads: int) -> Climb:
+    """Prepare the ladder: its penalty is the one that suits behaviour alone."""
+    question = _fix(rows, plan, look, LIKED, "logistic", threads)
+    users = IdIndex.of(pl.concat([rows.learn[USER], rows.score[USER]]))
+    learn, score = (users.codes(table[USER]).astype(np.int64) for table in (rows.learn, rows.score))
+    same = (_same_exposure(table, rows) for table in (rows.learn, rows.score))
+    return Climb(question.names, float(question.settings.l2 or 0), question.labels > 0, learn, score, *same)
+
+
+def _same_exposure(table: pl.DataFrame, rows: AuditRows) -> NDArray[np.float64]:
+    """Describe what was done on the exposure itself but for pressing: logs, squares, whether it is unknown."""
+    columns = []
+    for name in dict.fromkeys((*rows.log.signals, *rows.log.outcomes)):
+        values = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        unknown = np.isnan(values)
+        log = np.log1p(np.where(unknown, 0.0, values))
+        columns += [log, log**2, unknown.astype(np.float64)]
+    return np.column_stack(columns) if columns else np.empty((len(table), 0))

@@ -1,0 +1,177 @@
+"""Lifts and controls -> what may be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from recsys.audit._result import Lift, Verdict
+from recsys.inference import SeededDifference
+
+#: Under which share of likes moved a placebo says too little for "redundant".
+LEAST_MOVED = 0.25
+#: Of a two-sided... one-sided 5 % test at 80 % power, in standard errors.
+_DETECTABLE = 2.49
+_TAIL = 0.05
+_FLAGS = ("adds_signal", "materially", "redundant", "harms")
+
+
+def judge(
+    lifts: Sequence[Lift], margin: float, given: str, *, planted_found: bool, moved: float, past_likes: int
+) -> Verdict:
+    """Say what holds of the primary outcome under every head.
+
+    Parameters
+    ----------
+    lifts : sequence of Lift
+        Of the primary outcome, one a head.
+    margin : float
+        In shares of entropy.
+    given : str
+        What placebos hold fixed.
+    planted_found : bool
+        Whether likes that know the future were told from placebos.
+    moved : float
+        Share of the likes that the habit placebo moved.
+    past_likes : int
+
+    Returns
+    -------
+    Verdict
+
+    Notes
+    -----
+    Bounds are one-sided 95 %. Adds signal: lower > 0; materially: lower > margin; redundant: upper < margin, the planted
+    positive found, and a quarter of the likes moved; negligible: both; harms: upper < 0; each under every head.
+
+    """
+    may_be_redundant = planted_found and moved >= LEAST_MOVED
+    by_head = {one.head: _flags(one.value, margin, may_be_redundant) for one in lifts}
+    holds = _all(by_head.values())
+    least_sure = max(one.value.standard_error for one in lifts)
+    detectable = _DETECTABLE * least_sure
+    needed = math.ceil(past_likes * (detectable / margin) ** 2) if detectable > margin else None
+    taste = None
+    if given == "dwell":
+        taste = _all([_flags(one.pieces["taste"], margin, may_be_redundant) for one in lifts])
+    verdict = Verdict(
+        outcome=lifts[0].outcome,
+        margin=margin,
+        given=given,
+        by_head=by_head,
+        **holds,
+        negligible=holds["adds_signal"] and holds["redundant"],
+        inconclusive=not (holds["adds_signal"] or holds["redundant"] or holds["harms"]),
+        taste=taste,
+        minimum_detectable_effect=detectable,
+        likes_needed=needed,
+    )
+    return verdict
+
+
+def _flags(found: SeededDifference, margin: float, may_be_redundant: bool) -> dict[str, bool]:
+    lower, upper = found.bound(_TAIL), found.bound(1 - _TAIL)
+    flags = (lower > 0, lower > margin, may_be_redundant and upper < margin, upper < 0)
+    return dict(zip(_FLAGS, flags, strict=True))
+
+
+def _all(found: object) -> dict[str, bool]:
+    flags = list(found)  # type: ignore[call-overload]
+    return {name: all(one[name] for one in flags) for name in _FLAGS}
+
+
+def put_in_sentences(
+    verdict: Verdict, lifts: Sequence[Lift], moved: float, planted_found: bool
+) -> tuple[str, ...]:
+    """Write every sentence that holds.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    lifts : sequence of Lift
+        Of the primary outcome, one a head.
+    moved : float
+    planted_found : bool
+
+    Returns
+    -------
+    tuple of str
+
+    """
+    said = [*_say_verdict(verdict), *(_say_lift(one) for one in lifts)]
+    if verdict.inconclusive:
+        said.append(_say_what_it_takes(verdict))
+    if moved < LEAST_MOVED:
+        said.append(
+            f"The placebo barely moves ({100 * moved:.0f} % of the likes): the lift is understated, and nothing can be "
+            "called redundant."
+        )
+    if not planted_found:
+        said.append(
+            "Likes that know the future were not told from placebos: nothing can be called redundant."
+        )
+    if verdict.given != "dwell":
+        said.append(
+            f"These figures are given {verdict.given}: whether likes carry taste beyond dwell is not estimable here."
+        )
+    elif verdict.taste is not None:
+        said.append(_say_taste(verdict.taste))
+    return tuple(said)
+
+
+def _say_verdict(verdict: Verdict) -> list[str]:
+    what = f"predicting {verdict.outcome!r}"
+    if verdict.inconclusive:
+        return [
+            f"Inconclusive: this log cannot say whether past likes help in {what} beyond behaviour and habit."
+        ]
+    points = f"{100 * verdict.margin:g} NE points"
+    said = []
+    if verdict.negligible:
+        said.append(f"Detectable but negligible: past likes help in {what}, by less than {points}.")
+    elif verdict.adds_signal:
+        how = "adds signal materially" if verdict.materially else "adds signal"
+        beyond = f", by more than {points}" if verdict.materially else ""
+        said.append(f"The like button {how}: past likes help in {what} beyond behaviour and habit{beyond}.")
+    elif verdict.redundant:
+        said.append(
+            f"Redundant within the margin: past likes help in {what} by less than {points}, if at all."
+        )
+    if verdict.harms:
+        said.append(f"Past likes harm in {what}: models that read placebos in their place are better.")
+    return said
+
+
+def _say_lift(one: Lift) -> str:
+    ends = one.value.interval
+    return (
+        f"Under the {one.head} head the lift is {100 * one.value.value:.2f} NE points (95 % interval "
+        f"{100 * ends.low:.2f} to {100 * ends.high:.2f}), over likes drawn anew within each user."
+    )
+
+
+def _say_what_it_takes(verdict: Verdict) -> str:
+    effect = f"{100 * verdict.minimum_detectable_effect:.2g} NE points"
+    if verdict.likes_needed is None:
+        return f"The smallest effect that this log would show in four of five cases is {effect}."
+    return (
+        f"The smallest effect that this log would show in four of five cases is {effect}; to see "
+        f"{100 * verdict.margin:g}, a log like it needs about {_round(verdict.likes_needed):,} past likes."
+    )
+
+
+def _say_taste(taste: dict[str, bool]) -> str:
+    if taste["adds_signal"]:
+        return "The taste piece alone, who liked what beyond habit and crowd, adds signal."
+    if taste["harms"]:
+        return "The taste piece alone, who liked what beyond habit and crowd, harms."
+    if taste["redundant"]:
+        return "The taste piece alone, who liked what beyond habit and crowd, is redundant within the margin."
+    return (
+        "Whether the taste piece alone, who liked what beyond habit and crowd, adds anything is inconclusive."
+    )
+
+
+def _round(number: int) -> int:
+    digits = max(0, len(str(number)) - 2)
+    return round(number, -digits)
