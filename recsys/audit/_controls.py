@@ -88,33 +88,23 @@ def changed_features(first: Look, second: Look) -> list[str]:
 
 
 def check_window(rows: AuditRows, placebos: list[Placebos]) -> Control:
-    """See that every placebo has the log's number of likes on each side of the calibrate cut, and keeps its margins."""
-    late = rows.late
-    wanted = [int(rows.liked[side].sum()) for side in (~late, late)]
-    wrong = []
-    for one in placebos:
-        for liked in one.liked:
-            found = [int(liked[side].sum()) for side in (~late, late)]
-            margins = _margins(rows, one.kind)
-            kept = all(
-                np.array_equal(
-                    np.bincount(codes[liked], minlength=codes.max() + 1),
-                    np.bincount(codes[rows.liked], minlength=codes.max() + 1),
-                )
-                for codes in margins
-            )
-            if found != wanted or not kept:
-                wrong.append(one.kind)
-    said = (
-        f"{wanted[0]:,} likes before the calibrate cut and {wanted[1]:,} after it in every draw, margins kept"
-        if not wrong
-        else f"placebos not drawn from the training window alone, or without their margins: {', '.join(dict.fromkeys(wrong))}"
-    )
+    """See that every placebo has as many likes on each side of the calibrate cut as the log, and keeps its margins."""
+    wrong = [one.kind for one in placebos if not all(_keeps(rows, one.kind, liked) for liked in one.liked)]
+    early, late = (int(rows.liked[side].sum()) for side in (~rows.late, rows.late))
+    said = f"{early:,} likes before the calibrate cut and {late:,} after it in every draw, margins kept"
+    if wrong:
+        said = f"not drawn from the training window alone, or without their margins: {', '.join(wrong)}"
     return Control("placebo_window", not wrong, True, said)
 
 
-def _margins(rows: AuditRows, kind: str) -> list[NDArray[np.int32]]:
-    return {"habit": [rows.users], "habit_crowd": [rows.users, rows.items]}.get(kind, [])
+def _keeps(rows: AuditRows, kind: str, liked: NDArray[np.bool_]) -> bool:
+    margins = {"habit": [rows.users], "habit_crowd": [rows.users, rows.items]}.get(kind, [])
+    return all(
+        np.array_equal(
+            *(np.bincount(codes[which], minlength=codes.max() + 1) for which in (liked, rows.liked))
+        )
+        for codes in (rows.late.astype(np.int32), *margins)
+    )
 
 
 def check_folds(climb: Climb) -> Control:
@@ -127,7 +117,7 @@ def check_folds(climb: Climb) -> Control:
 def check_after(
     scored: Mapping[str, Scored], lifts: list[Lift], trial: Trial, planted: Control
 ) -> list[Control]:
-    """Check what the forecasts show: capacity, A/A, placebos better than the real likes, chains, the planted positive."""
+    """Check what the forecasts show: capacity, A/A, placebos that beat the real likes, chains, the planted positive."""
     primary = [one for one in scored.values() if one.outcome == lifts[0].outcome]
     found = [check_capacity(trial)]
     found += [check_placebos_alike(one) for one in primary]
@@ -200,7 +190,7 @@ def check_mixing(checks: tuple[PlaceboCheck, ...]) -> Control:
     drift = {one.kind: one.overlap_halfway - one.overlap for one in checks}
     worst = max(drift, key=lambda kind: drift[kind])
     said = (
-        f"draws share {100 * max(drift[worst], 0):.1f} % more of their likes after half of the steps than after all, at "
-        f"most ({worst.replace('_', ' and ')})"
+        f"draws share {100 * max(drift[worst], 0):.1f} % more of their likes after half of the steps than after all, "
+        f"at most ({worst.replace('_', ' and ')})"
     )
     return Control("chains_mixed", drift[worst] <= _MOST_DRIFT, False, said)

@@ -20,7 +20,7 @@ from recsys.metrics import log_losses
 from recsys.schema import USER
 
 FIRST_LIKES = (1, 3, 10, 30, 100)
-LIKE_SHARES = (0.0, 0.25, 0.5, 0.75)
+LIKE_SHARES = (0.25, 0.5, 0.75)
 BEHAVIOUR_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 _FEWEST_USERS = 100
 _DRAWS = 1000
@@ -33,7 +33,8 @@ class Curves:
     Attributes
     ----------
     by_first, by_share, by_behaviour : dict of float to ndarray of float64, shape (m,)
-        By number of first likes, by share of all likes, by share of behaviour with all likes.
+        By number of first likes, by share of all likes (0: behaviour only, since features of no likes at all would tell
+        how much users were shown), by share of behaviour with all likes.
     dosed : ndarray of bool, shape (m,)
         Rows of the users whose first likes were counted.
     likes : dict of float to int
@@ -77,7 +78,7 @@ def trace_curves(bench: Bench, scored: Scored) -> Curves:
     users = IdIndex.of(rows.known[USER]).codes(rows.score[USER])[scored.known]
     return Curves(
         losses["first"],
-        losses["share"] | {1.0: real},
+        {0.0: scored.losses[BEHAVIOUR][0]} | losses["share"] | {1.0: real},
         losses["behaviour"] | {1.0: real},
         (users >= 0) & np.append(dosed_users, False)[users],
         {kind: {dose: int(one.sum()) for dose, one in found.items()} for kind, found in likes.items()},

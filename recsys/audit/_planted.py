@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recsys.audit._dwell import Given
@@ -13,9 +14,8 @@ from recsys.audit._result import PRIMARY_PLACEBO, Control
 from recsys.audit._rows import AuditRows
 from recsys.audit._trial import Answers, Arm, Bench, run_arms
 from recsys.inference import SeededDifference, seeded_difference
-from recsys.matrix import IdIndex, interactions
 from recsys.metrics import log_losses
-from recsys.schema import ITEM, USER
+from recsys.schema import EXPOSED, ITEM, USER
 
 PLANTED = "planted"
 #: Log-odds of a planted like per standard deviation of what is known of the future.
@@ -53,25 +53,29 @@ def plant(bench: Bench) -> dict[str, NDArray[np.float64]]:
 
 
 def know_the_future(bench: Bench) -> Given:
-    """Give presses the log-odds of dwell, and beside them a factorisation that has seen the test window."""
+    """Give presses the log-odds of dwell, and beside them how like the item is to what will be gone for.
+
+    Notes
+    -----
+    ``sum_i (z_i - mean z of u) cos(item i, item j)`` over the user's exposures i of the calibrate and the test window,
+    between items in the space of the factorisation of exposures; over its standard deviation.
+
+    """
     rows, primary = bench.rows, bench.plan.primary
-    tables = [(rows.known, rows.labels(rows.known, primary)), (rows.score, rows.labels(rows.score, primary))]
-    ids = {name: IdIndex.of(tables[0][0][name].append(rows.score[name])) for name in (USER, ITEM)}
-    codes = {name: [ids[name].codes(table[name]) for table, _ in tables] for name in ids}
-    came = np.concatenate([labels for _, labels in tables]).astype(np.float32)
-    shape = (len(ids[USER]), len(ids[ITEM]))
-    matrix = interactions(*(np.concatenate(codes[name]) for name in (USER, ITEM)), came, shape)
-    factors = bench.engine.fit(matrix, bench.plan.model, seed=bench.plan.model.seed)
-    scores = factors.scores(codes[USER][0], codes[ITEM][0]).astype(np.float64)
-    spread = _within_user(scores, rows)
-    return Given(bench.given.name, bench.given.log_odds + STRENGTH * spread)
-
-
-def _within_user(scores: NDArray[np.float64], rows: AuditRows) -> NDArray[np.float64]:
-    """Standardise scores within user."""
-    counts = np.maximum(np.bincount(rows.users), 1)
-    centred = scores - (np.bincount(rows.users, scores) / counts)[rows.users]
-    return np.asarray(centred / (centred.std() or 1.0))
+    late = pl.concat([rows.learn, rows.score], how="diagonal_relaxed")
+    came = np.concatenate([rows.labels(one, primary) for one in (rows.learn, rows.score)])
+    history = bench.material.late.history
+    users, items = (history.indices[name].codes(late[name]) for name in (USER, ITEM))
+    met = (users >= 0) & (items >= 0) & ~np.isnan(came)
+    users, items, came = users[met], items[met], came[met]
+    size = len(history.indices[USER])
+    means = np.bincount(users, came, minlength=size) / np.maximum(np.bincount(users, minlength=size), 1)
+    factors = bench.material.late.factors[EXPOSED].item_factors.astype(np.float64)
+    directions = factors / np.maximum(np.linalg.norm(factors, axis=1, keepdims=True), 1e-12)
+    wanted = np.zeros((size, directions.shape[1]))
+    np.add.at(wanted, users, (came - means[users])[:, None] * directions[items])
+    lean = np.einsum("nf,nf->n", wanted[rows.users], directions[rows.items])
+    return Given(bench.given.name, bench.given.log_odds + STRENGTH * lean / (lean.std() or 1.0))
 
 
 def check_planted(scored: Scored, rows: AuditRows, forecasts: NDArray[np.float64]) -> Control:

@@ -55,15 +55,12 @@ def lift_by_segment(rows: AuditRows, scored: Scored) -> pl.DataFrame:
 
 def _lift_of_cut(kind: str, cut: Cut, scored: Scored, gained: NDArray[np.float64]) -> pl.DataFrame:
     codes = cut.codes[scored.known]
-    found = []
-    for code in np.unique(codes):
-        inside = codes == code
-        users = scored.users[inside]
-        people = len(np.unique(users))
-        error = clustered_standard_error(gained[inside], users) if people >= _FEWEST_USERS else float("nan")
-        found.append((cut.names[code], int(inside.sum()), people, float(gained[inside].mean()), error))
-    names, exposures, users_in, lifts, errors = (list(column) for column in zip(*found, strict=True))
-    lift, error = np.array(lifts), np.array(errors)
+    present = np.unique(codes).tolist()
+    inside = [codes == code for code in present]
+    people = [len(np.unique(scored.users[one])) for one in inside]
+    lift = np.array([gained[one].mean() for one in inside])
+    error = np.array([clustered_standard_error(gained[one], scored.users[one]) for one in inside])
+    error[np.array(people) < _FEWEST_USERS] = np.nan
     sure = np.isfinite(error) & (error > 0)
     shrunk = np.full(len(lift), np.nan)
     if sure.any():
@@ -72,9 +69,9 @@ def _lift_of_cut(kind: str, cut: Cut, scored: Scored, gained: NDArray[np.float64
     p_values[sure] = 2 * ndtr(-np.abs(lift[sure] / error[sure]))
     columns = {
         "kind": [kind] * len(lift),
-        "segment": names,
-        "exposures": exposures,
-        "users": users_in,
+        "segment": [cut.names[code] for code in present],
+        "exposures": [int(one.sum()) for one in inside],
+        "users": people,
         "lift": lift,
         "low": lift - _TWO_SIDED_95 * error,
         "high": lift + _TWO_SIDED_95 * error,

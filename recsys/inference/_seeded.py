@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from recsys.errors import UsageError
-from recsys.inference._checks import FloatArray, IntArray, as_dense_codes
+from recsys.inference._checks import FloatArray, as_dense_codes
 from recsys.inference._clustered import two_way_standard_error
 from recsys.inference._estimate import Estimate
 
@@ -132,7 +132,7 @@ def seeded_difference(
     return SeededDifference(float(difference.mean()) / scale, math.sqrt(variance) / scale, freedom)
 
 
-def between_seeds(losses: FloatArray, users: IntArray, items: IntArray) -> float:
+def between_seeds(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike) -> float:
     """Estimate the variance of a model's mean loss between seeds, test rows held fixed.
 
     Parameters
