@@ -50,7 +50,8 @@ def stop_on_alarm(controls: list[Control]) -> list[Control]:
 
 def check_before(bench: Bench, placebos: list[Placebos]) -> list[Control]:
     """Check what can be checked before any arm is fitted."""
-    return [check_cut(bench, placebos), check_window(bench.rows, placebos), check_folds(bench.climb)]
+    found = [check_cut(bench, placebos), check_window(bench.rows, placebos)]
+    return found + ([check_folds(bench.climb)] if bench.climb else [])
 
 
 def check_cut(bench: Bench, placebos: list[Placebos]) -> Control:
@@ -101,9 +102,10 @@ def _keeps(rows: AuditRows, kind: str, liked: NDArray[np.bool_]) -> bool:
     margins = {"habit": [rows.users], "habit_crowd": [rows.users, rows.items]}.get(kind, [])
     return all(
         np.array_equal(
-            *(np.bincount(codes[which], minlength=codes.max() + 1) for which in (liked, rows.liked))
+            np.bincount(codes[liked], minlength=size), np.bincount(codes[rows.liked], minlength=size)
         )
         for codes in (rows.late.astype(np.int32), *margins)
+        for size in (int(codes.max()) + 1,)
     )
 
 

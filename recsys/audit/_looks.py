@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from recsys.audit._rows import AuditRows
 from recsys.config import ModelSettings
 from recsys.engines import Engine
-from recsys.features import Behaviour, Snapshot, observe_behaviour
-from recsys.schema import ITEM, USER
+from recsys.features import Behaviour, Pairs, observe_behaviour
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,18 @@ class Material:
     Attributes
     ----------
     rows : AuditRows
-    score : polars.DataFrame
-        Pairs to look at: the scored exposures, and more where a benchmark asks.
     early, late : Behaviour
         Before the calibrate and before the test window.
+    learn, score : Pairs
+        What is looked at from either: the learned exposures; the scored ones, and more where a benchmark asks.
 
     """
 
     rows: AuditRows
-    score: pl.DataFrame
     early: Behaviour
     late: Behaviour
+    learn: Pairs
+    score: Pairs
 
     def look(self, liked: NDArray[np.bool_], engine: Engine) -> Look:
         """See the exposures as a head does under these likes.
@@ -67,7 +67,7 @@ class Material:
         """
         early = self.early.add_likes(self.rows.liked_early(liked), engine)
         late = self.late.add_likes(liked, engine)
-        return Look(early.names, _features(early, self.rows.learn), _features(late, self.score))
+        return Look(early.names, early.pair_features(self.learn), late.pair_features(self.score))
 
     def start_again(self, seed: int, engine: Engine) -> Material:
         """Factorise from other starting factors."""
@@ -119,9 +119,5 @@ def gather_material(
     early, late = (
         observe_behaviour(one, cut, signals, settings, engine) for one, cut in zip(known, cuts, strict=True)
     )
-    return Material(rows, score, early, late)
-
-
-def _features(snapshot: Snapshot, rows: pl.DataFrame) -> NDArray[np.float64]:
-    given = [name for name in rows.columns if name in snapshot.entities or name in (USER, ITEM)]
-    return snapshot.pair_features(snapshot.place(rows.select(given)))
+    learn, scored = (one.place(table) for one, table in ((early, rows.learn), (late, score)))
+    return Material(rows, early, late, learn, scored)

@@ -89,7 +89,8 @@ class Bench:
     material : Material
         Of the first seed.
     questions : dict of str to Question
-    climb : Climb
+    climb : Climb or None
+        None: no ladder.
     threads : int
     shelf : Shelf
 
@@ -100,7 +101,7 @@ class Bench:
     given: Given
     material: Material
     questions: dict[str, Question]
-    climb: Climb
+    climb: Climb | None
     threads: int = 1
     shelf: Shelf = field(default_factory=NoShelf)
 
@@ -110,10 +111,10 @@ class Bench:
         return engine_for(self.plan.model, 1)
 
     def observe(self, rows: AuditRows) -> Material:
-        """Observe the behaviour of rows from the first start."""
+        """Observe the behaviour of rows whose scored exposures are the same, from the first start."""
         model = self.plan.model.model_copy(update={"seed": seed_of(self.plan, 0)})
         engine = engine_for(model, self.threads)
-        return gather_material(rows, self.material.score, self.plan.signals, model, engine)
+        return gather_material(rows, rows.score, self.plan.signals, model, engine)
 
     def examine(self, kind: str, look: Look) -> Answers:
         """Ask a look every question that its kind is for."""
@@ -124,11 +125,11 @@ class Bench:
                 answers |= _as_arrays(
                     f"{name}/{BEHAVIOUR}", question.answer(look, lambda one: not reads_likes(one))
                 )
-        if kind == REAL:
+        if kind == REAL and self.climb:
             answers |= {
                 f"{LADDER}/{rung}": self.climb.forecast(look, rung) for rung in ("R1", "R2", "R3", "R4", "R5")
             }
-        if kind == PRIMARY_PLACEBO:
+        if kind == PRIMARY_PLACEBO and self.climb:
             answers[f"{LADDER}/R4°"] = self.climb.forecast(look, "R4")
         return answers
 
@@ -157,7 +158,14 @@ class Trial:
 
 
 def set_bench(
-    rows: AuditRows, plan: Plan, given: Given, *, also: pl.DataFrame | None, threads: int, shelf: Shelf
+    rows: AuditRows,
+    plan: Plan,
+    given: Given,
+    *,
+    also: pl.DataFrame | None = None,
+    threads: int = 1,
+    shelf: Shelf,
+    ladder: bool = True,
 ) -> Bench:
     """Prepare what all arms share.
 
@@ -166,11 +174,13 @@ def set_bench(
     rows : AuditRows
     plan : Plan
     given : Given
-    also : polars.DataFrame or None
+    also : polars.DataFrame, optional
         More pairs to forecast, after the scored ones.
-    threads : int
+    threads : int, optional
         At least 1.
     shelf : Shelf
+    ladder : bool, optional
+        Whether to climb the ladder.
 
     Returns
     -------
@@ -181,7 +191,8 @@ def set_bench(
     model = plan.model.model_copy(update={"seed": seed_of(plan, 0)})
     material = gather_material(rows, score, plan.signals, model, engine_for(model, threads))
     look = material.look(rows.liked, engine_for(model, threads))
-    questions, climb = ask(rows, plan, look, threads), prepare_climb(rows, plan, look, threads)
+    questions = ask(rows, plan, look, threads)
+    climb = prepare_climb(rows, plan, look, threads) if ladder else None
     return Bench(rows, plan, given, material, questions, climb, threads, shelf)
 
 

@@ -25,7 +25,7 @@ from recsys.features._describe import (
 )
 from recsys.features._effects import LINKS, Met, NumberedPairs
 from recsys.features._names import ENTITIES
-from recsys.features._snapshot import Confidence, Snapshot
+from recsys.features._snapshot import Confidence, Pairs, Snapshot, place_pairs
 from recsys.matrix import UNSEEN, IdIndex, interactions, one_blas_thread, strengths
 from recsys.schema import EXPOSED, FACTORS_ONLY, ITEM, LIKED, USER
 
@@ -92,6 +92,10 @@ class Behaviour:
             Confidence(self.settings.alpha, self.settings.regularization),
             skipped,
         )
+
+    def place(self, pairs: pl.DataFrame) -> Pairs:
+        """Find each pair's places, which no likes change."""
+        return place_pairs(self.history.indices, self.history.links, pairs)
 
     def start_again(self, seed: int, engine: Engine) -> Behaviour:
         """Factorise from other starting factors; all else is the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -127,21 +128,8 @@ class Snapshot:
         )
 
     def place(self, pairs: pl.DataFrame) -> Pairs:
-        """Find each pair's places.
-
-        Parameters
-        ----------
-        pairs : polars.DataFrame
-            `user_id`, `item_id`; a `creator_id` or `category` beats what the log said of the item.
-
-        Returns
-        -------
-        Pairs
-
-        """
-        places = {kind: self.entities[kind].index.codes(pairs[kind]) for kind in (USER, ITEM)}
-        places |= self.place_links(places[ITEM], pairs)
-        return Pairs(places)
+        """Find each pair's places, as `place_pairs` does."""
+        return place_pairs({kind: table.index for kind, table in self.entities.items()}, self.links, pairs)
 
     def place_links(self, items: NDArray[np.int32], given: pl.DataFrame) -> dict[str, NDArray[np.int32]]:
         """Find the creator and category of items: as given, else as the log said.
@@ -156,13 +144,9 @@ class Snapshot:
         dict of str to ndarray of int32, shape (n,)
 
         """
-        found = {}
-        for kind, linked in self.links.items():
-            found[kind] = linked[items]
-            if kind in given.columns:
-                codes = self.entities[kind].index.codes(given[kind])
-                found[kind] = np.where(given[kind].is_null().to_numpy(), found[kind], codes)
-        return found
+        return _place_links(
+            {kind: one.index for kind, one in self.entities.items()}, self.links, items, given
+        )
 
     def pair_features(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute the features of pairs, for training and for serving.
@@ -194,3 +178,40 @@ class Snapshot:
         lately = of_user.values[users, of_user.names.index(f"{LATELY}{LIKED}")]
         interplay = lately * appeal[:, self.outcomes.index(LIKED)]
         return np.column_stack([*blocks, *dots, interplay]).astype(np.float64, copy=False)
+
+
+def place_pairs(
+    indices: Mapping[str, IdIndex], links: Mapping[str, NDArray[np.int32]], pairs: pl.DataFrame
+) -> Pairs:
+    """Find each pair's places.
+
+    Parameters
+    ----------
+    indices : mapping of str to IdIndex
+        By kind of entity.
+    links : mapping of str to ndarray of int32, shape (n_items + 1,)
+    pairs : polars.DataFrame
+        `user_id`, `item_id`; a `creator_id` or `category` beats what the log said of the item.
+
+    Returns
+    -------
+    Pairs
+
+    """
+    places = {kind: indices[kind].codes(pairs[kind]) for kind in (USER, ITEM)}
+    return Pairs(places | _place_links(indices, links, places[ITEM], pairs))
+
+
+def _place_links(
+    indices: Mapping[str, IdIndex],
+    links: Mapping[str, NDArray[np.int32]],
+    items: NDArray[np.int32],
+    given: pl.DataFrame,
+) -> dict[str, NDArray[np.int32]]:
+    found = {}
+    for kind, linked in links.items():
+        found[kind] = linked[items]
+        if kind in given.columns:
+            codes = indices[kind].codes(given[kind])
+            found[kind] = np.where(given[kind].is_null().to_numpy(), found[kind], codes)
+    return found

@@ -1,0 +1,186 @@
+"""How often the audit's verdict and intervals are right, in worlds whose truth is known.
+
+    uv run python tests/benchmarks/coverage.py [--trials N --processes N --into FILE --worlds null,large]
+
+A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, two draws of each placebo, 8 factors.
+The truth is what the same trained models and draws would lose on average under the world's own probabilities: over
+all pairs of users and items, and over the scored exposures. With --into, trials are kept a line each and a later call
+goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from recsys.audit import PIECES
+from recsys.audit._dwell import follow_dwell
+from recsys.audit._lift import CHAIN, measure_lift, score_trial
+from recsys.audit._plan import make_plan
+from recsys.audit._rows import gather_rows
+from recsys.audit._trial import NoShelf, draw_all, run_trial, set_bench
+from recsys.config import AuditSettings, ModelSettings, Settings
+from recsys.events import read_events
+from recsys.matrix import one_blas_thread
+from recsys.metrics import binary_entropy
+from recsys.schema import ITEM, LIKED, USER
+from recsys.simulation import Simulation, World, simulate
+from recsys.split import split_by_time
+
+WORLDS = ("null", "habit", "feedback", "crowd", "small", "large")
+OUTCOMES = {"long_view": "p_long_view_before", LIKED: "p_like_before"}
+LEAN = Settings(
+    audit=AuditSettings(seeds=2, placebos=2, heads=("logistic",)),
+    model=ModelSettings(factors=8, iterations=8),
+)
+
+
+def try_once(world: str, seed: int, settings: Settings = LEAN) -> dict[str, Any]:
+    """Audit one world: estimates and truths of the lift and its pieces, for both outcomes."""
+    made = simulate(World.preset(world, seed=seed))
+    log = read_events(made.events, signals=["long_view"], outcomes=["long_view"])
+    rows = gather_rows(log, split_by_time(settings.windows, log.as_of))
+    plan = make_plan(rows, settings)
+    users, items = (table[name].cast(rows.score.schema[name]) for table, name in all_ids(made))
+    pairs = pl.DataFrame({USER: users}).join(pl.DataFrame({ITEM: items}), how="cross")
+    with one_blas_thread():
+        given = follow_dwell(rows, plan.signals, plan.model.seed)
+        bench = set_bench(rows, plan, given, also=pairs, threads=1, shelf=NoShelf(), ladder=False)
+        trial = run_trial(bench, draw_all(bench))
+    scored = score_trial(rows, plan, trial)
+    found: dict[str, Any] = {"world": world, "seed": seed, "moved": [one.moved for one in trial.checks]}
+    on_rows = rows.score.select(USER, ITEM, "timestamp").join(
+        pl.concat([made.events.select(USER, ITEM, "timestamp"), made.truth_exposures], how="horizontal"),
+        on=[USER, ITEM, "timestamp"],
+        how="left",
+        maintain_order="left",
+    )
+    anywhere = made.truth.probabilities(pairs)
+    for outcome, column in OUTCOMES.items():
+        one = scored[f"{outcome}/logistic"]
+        lift = measure_lift(one, int(rows.liked.sum()))
+        forecasts = {kind: trial.forecasts[f"{outcome}/logistic/{kind}"] for kind in CHAIN}
+        truths = {
+            "rows": true_losses(forecasts, slice(0, len(rows.score)), on_rows[column].to_numpy()),
+            "pairs": true_losses(forecasts, slice(len(rows.score), None), anywhere[column].to_numpy()),
+        }
+        pieces = {
+            "lift": ("habit", "real"),
+            **dict(zip(PIECES, pairwise(CHAIN), strict=True)),
+        }
+        found[outcome] = {
+            name: {
+                **(lift.value if name == "lift" else lift.pieces[name]).as_dict(),
+                **{f"true_{where}": losses[first] - losses[second] for where, losses in truths.items()},
+            }
+            for name, (first, second) in pieces.items()
+        }
+    return found
+
+
+def all_ids(made: Simulation) -> tuple[tuple[pl.DataFrame, str], tuple[pl.DataFrame, str]]:
+    """Give the tables of users and of items."""
+    return (made.truth.users, USER), (made.truth.items, ITEM)
+
+
+def true_losses(
+    forecasts: dict[str, NDArray[np.float64]], where: slice, truth: NDArray[np.float64]
+) -> dict[str, float]:
+    """Compute the expected loss of each kind of arm, in shares of the entropy of the true mean."""
+    entropy = float(binary_entropy(truth.mean()))
+    return {
+        kind: float(np.mean([-(truth * np.log(p) + (1 - truth) * np.log1p(-p)) for p in found[:, where]]))
+        / entropy
+        for kind, found in forecasts.items()
+    }
+
+
+def covers(figure: dict[str, float], where: str) -> bool:
+    """Say whether a two-sided 95 % interval covers its truth."""
+    return figure["low"] <= figure[f"true_{where}"] <= figure["high"]
+
+
+def summarise(trials: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
+    """Count, a world a row; `most` and `least`: 99 % binomial bounds of a test and of an interval that are right."""
+    found = []
+    for world in WORLDS:
+        own = [one for one in trials if one["world"] == world]
+        if not own:
+            continue
+        n, views, likes = len(own), [one["long_view"] for one in own], [one[LIKED] for one in own]
+        found.append(
+            {
+                "world": world,
+                "trials": n,
+                "adds": sum(one["lift"]["lower"] > 0 for one in views),
+                "most": int(binom.ppf(0.995, n, 0.05)),
+                "lift_rows": sum(covers(one["lift"], "rows") for one in views),
+                "lift_pairs": sum(covers(one["lift"], "pairs") for one in views),
+                "taste_rows": sum(covers(one["taste"], "rows") for one in views),
+                "taste_pairs": sum(covers(one["taste"], "pairs") for one in views),
+                "least": int(binom.ppf(0.005, n, 0.95)),
+                "taste_adds": sum(one["taste"]["lower"] > 0 for one in views),
+                "mean_lift": 100 * float(np.mean([one["lift"]["value"] for one in views])),
+                "true_lift": 100 * float(np.mean([one["lift"]["true_rows"] for one in views])),
+                "likes_naive": 100
+                * float(np.mean([one["lift"]["value"] + one["habit"]["value"] for one in likes])),
+                "likes_habit": 100 * float(np.mean([one["habit"]["value"] for one in likes])),
+                "likes_crowd_above_0": sum(one["crowd"]["lower"] > 0 for one in likes),
+                "likes_taste_covers": sum(covers(one["taste"], "rows") for one in likes),
+                "likes_taste_adds": sum(one["taste"]["lower"] > 0 for one in likes),
+            }
+        )
+    return pl.DataFrame(found)
+
+
+def kept_in(path: Path | None) -> list[dict[str, Any]]:
+    """Read the trials of earlier calls."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(wanted: list[tuple[str, int]], processes: int) -> Iterator[dict[str, Any]]:
+    """Run trials in processes of their own."""
+    os.environ["POLARS_MAX_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for done in as_completed([pool.submit(try_once, *one) for one in wanted]):
+            yield done.result()
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--worlds", default=",".join(WORLDS))
+    asked = parser.parse_args()
+    trials = kept_in(asked.into)
+    done = {(one["world"], one["seed"]) for one in trials}
+    # Seed by seed over all worlds, so that what is there so far is balanced.
+    wanted = [(world, seed) for seed in range(asked.trials) for world in asked.worlds.split(",")]
+    for one in run([one for one in wanted if one not in done], asked.processes):
+        trials.append(one)
+        if asked.into:
+            with asked.into.open("a") as file:
+                file.write(json.dumps(one) + "\n")
+    with pl.Config(tbl_cols=-1, tbl_width_chars=250, float_precision=3):
+        print(summarise(trials))
+
+
+if __name__ == "__main__":
+    main()
