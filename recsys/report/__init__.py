@@ -7,6 +7,7 @@
     _svg         a matplotlib figure -> an SVG that belongs to the page
     _rows        points with intervals, a row each
     _figures, _figures_*      one function a figure
+    _names_audit what the parts of an audit are called
     _words, _words_audit      what a page says in sentences
     _sections, _sections_audit   figures and tables, section by section
     _page        a template and its values -> a page

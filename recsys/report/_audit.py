@@ -54,6 +54,7 @@ def _say(audit: Audit) -> dict[str, Any]:
         "controls_words": _words.say_controls(audit),
         "placebo_words": _words.say_placebos(audit.placebos, audit.verdict.given),
         "segment_words": [*_words.say_segments(audit), *_sections.lone_segments(audit)],
+        "missing": _words.say_missing(audit.missing),
         "cannot_claim": _words.CANNOT_CLAIM,
     }
 

@@ -116,7 +116,7 @@ def draw_exchange(curve: pl.DataFrame) -> Figure:
         axes.plot(shares, level, color=QUIET, linestyle="--", label="all behaviour, no likes")
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axes.set_xlabel("share of the behaviour that is kept")
-        axes.set_ylabel("normalised entropy (lower is better)")
+        axes.set_ylabel("NE (lower is better)")
         axes.grid(axis="y", color=LINE)
         drawn.legend(loc="outside upper left", borderaxespad=0)
         svg = to_svg(drawn, name, title, alt)

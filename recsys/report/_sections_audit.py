@@ -19,12 +19,12 @@ from recsys.report._format import (
     format_share,
     format_short,
 )
+from recsys.report._names_audit import FUTURE_LIKES, lifts_of, name_piece, name_placebo
 from recsys.report._parts import Figure, Table, list_pairs
 from recsys.report._words import name_kind
-from recsys.report._words_audit import FUTURE_LIKES, lifts_of, name_piece, name_placebo
 
 _ROWS = {
-    "known": "exposures known before the test window",
+    "known": "exposures known before the cut",
     "past_likes": "past likes",
     "likes_without_view": "likes without a view, left out",
     "learned_from": "exposures the heads learned from",
@@ -34,12 +34,7 @@ _ROWS = {
 }
 _WINDOWS = {"calibrate": "learned from", "test": "scored"}
 _FLAGS = ("adds_signal", "materially", "redundant", "harms")
-_HELD = (
-    "adds signal: lower > 0",
-    "materially: lower > margin",
-    "redundant: upper < margin",
-    "harms: upper < 0",
-)
+_HELD = ("adds signal", "materially", "redundant", "harms")
 
 
 def audit_figures(audit: Audit) -> dict[str, Figure]:
@@ -106,7 +101,7 @@ def _lift_figures(audit: Audit) -> list[Figure]:
 
 def _lift_rows(lifts: list[Lift], given: str) -> pl.DataFrame:
     named = [("placebo", name, name_placebo(name, given)) for name in PLACEBOS]
-    named += [("piece", name, name_piece(name)) for name in PIECES]
+    named += [("piece", name, name_piece(name, given)) for name in PIECES]
     rows: list[dict[str, Any]] = []
     for group, name, label in named:
         for one in lifts:
@@ -175,7 +170,7 @@ def lone_segments(audit: Audit) -> list[str]:
         return []
     alone = audit.segments.filter(pl.len().over("kind") == 1).to_dicts()
     return [
-        f"{name_kind(row['kind'])}: one segment only, {row['segment']}, {format_points(row['lift'])} NE points."
+        f"{name_kind(row['kind'])}: one segment only, {row['segment']}, {format_points(row['lift'], 2)} NE points."
         for row in alone
     ]
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from recsys.audit import PRIMARY_PLACEBO, Audit, Lift, PlaceboCheck
+from recsys.audit import Audit, Lift, Missing, PlaceboCheck
 from recsys.inference import Estimate
-from recsys.report._format import UNKNOWN, format_probability, format_short
+from recsys.report._format import UNKNOWN, format_probability, format_share, format_short
+from recsys.report._names_audit import lifts_of, name_placebo
+from recsys.report._words import name_kind
 
-#: The likes to come, as an outcome.
-FUTURE_LIKES = "liked"
-PLACEBO_NAMES = {
-    "global": "their number",
-    "dwell": "+ dwell",
-    "habit": "+ users' counts",
-    "habit_crowd": "+ items' counts",
-}
-_PIECE_NAMES = {"dwell_echo": "dwell echo"}
 _BARELY_MOVED = 0.25
 #: In the order of a decision: what holds, and how it is said of the primary outcome.
 _HOLDS = {
@@ -144,23 +137,6 @@ def _say_worth(audit: Audit) -> str:
     return f"To predict {outcome}, one like does the work of {many} exposures."
 
 
-def lifts_of(audit: Audit, outcome: str) -> list[Lift]:
-    """Give the lifts of an outcome, a head each."""
-    return [one for one in audit.lifts if one.outcome == outcome]
-
-
-def name_piece(name: str) -> str:
-    """Give a piece in words."""
-    return _PIECE_NAMES.get(name, name)
-
-
-def name_placebo(name: str, given: str) -> str:
-    """Say what a placebo keeps beyond the one above it; what stands for dwell goes by its name."""
-    words = PLACEBO_NAMES.get(name, name)
-    words = words if given == "dwell" else words.replace("dwell", "flags")
-    return f"{words} *" if name == PRIMARY_PLACEBO else words
-
-
 def say_verdict(audit: Audit) -> list[str]:
     """Say what stands around the verdict: what else holds, what could have been seen, what would decide.
 
@@ -222,7 +198,8 @@ def say_placebos(placebos: Iterable[PlaceboCheck], given: str) -> list[str]:
 
     """
     return [
-        f"{name_placebo(one.kind, given).rstrip(' *')}: the placebo barely moves, lift understated."
+        f"Where it keeps {name_placebo(one.kind, given).strip('+ *')}, the placebo barely moves: lift understated "
+        f"({format_share(one.moved)} of the likes moved)."
         for one in placebos
         if one.moved < _BARELY_MOVED
     ]
@@ -249,7 +226,7 @@ def say_doses(audit: Audit) -> list[str]:
     """Say which dose curves there are not."""
     kinds = {one.kind for one in audit.dose if math.isfinite(one.lift.value)}
     absent = {
-        "first": "What a user's first likes are worth is not estimable from this log: too few users have many.",
+        "first": "What a user's first likes are worth is not estimable from this log.",
         "share": "What a share of all likes is worth is not estimable from this log.",
     }
     return [said for kind, said in absent.items() if kind not in kinds]
@@ -272,7 +249,18 @@ def say_segments(audit: Audit) -> list[str]:
         return ["There is no segment whose lift could be estimated."]
     marked = found.filter("marked").to_dicts()
     said = [f"{len(marked)} of {len(found)} segments are marked."]
-    return said + [f"{row['kind']}, {row['segment']}: {100 * row['lift']:+.2f} NE points." for row in marked]
+    return said + [
+        f"{name_kind(row['kind'])}, {row['segment']}: {100 * row['lift']:+.2f} NE points." for row in marked
+    ]
+
+
+def say_missing(missing: Iterable[Missing]) -> list[tuple[str, str, str]]:
+    """Write each question, why it has no answer and what would give one, as sentences."""
+    return [(one.question, f"{_capital(one.why)}.", f"Needs: {one.needs.rstrip('.')}.") for one in missing]
+
+
+def _capital(said: str) -> str:
+    return said[:1].upper() + said[1:].rstrip(".")
 
 
 def _plain(name: str) -> str:
