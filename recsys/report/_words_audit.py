@@ -92,7 +92,7 @@ def _say_bits(audit: Audit) -> str:
     if not math.isfinite(whole) or not math.isfinite(left.get("R1", math.nan)):
         return ""
     after = left.get("R4", math.nan)
-    also = f", and {after:.2f} once past likes do too" if math.isfinite(after) else ""
+    also = f", and {after:.2f} to someone who knows all past likes, too" if math.isfinite(after) else ""
     return (
         f" In bits: a press tells {whole:.2f} to someone who knows only the like rate, {left['R1']:.2f} to someone "
         f"who knows the behaviour before it{also}."
@@ -104,10 +104,11 @@ def _say_lift(audit: Audit) -> str:
     known = [one for one in lifts if math.isfinite(one.value.value)]
     if not known:
         return f"What past likes add to the prediction of {audit.verdict.outcome} is not estimable from this log."
+    first, pieces = known[0].head, _say_pieces(known[0])
     heads = "; ".join(f"{_points(one.value.interval)} under {one.head}" for one in known)
     return (
         f"The like lift on {audit.verdict.outcome}, over placebo likes that keep every user's count and how presses "
-        f"follow {_kept(audit)}, is {heads}. Its pieces say, under {known[0].head}: {_say_pieces(known[0])}."
+        f"follow {_kept(audit)}, is {heads}. In NE points, its pieces under {first} are {pieces}."
     )
 
 
@@ -122,7 +123,9 @@ def _say_pieces(lift: Lift) -> str:
     for name in ("habit", "crowd", "taste"):
         value = lift.pieces[name].value if name in lift.pieces else math.nan
         said[name] = f"{name} {100 * value:+.2f}" if math.isfinite(value) else f"{name} {UNKNOWN}"
-    return f"{said['crowd']} and {said['taste']} NE points, which are the lift; {said['habit']}, which it leaves out"
+    return (
+        f"{said['crowd']} and {said['taste']}, which are the lift, and {said['habit']}, which it leaves out"
+    )
 
 
 def _say_worth(audit: Audit) -> str:
