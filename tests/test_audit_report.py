@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -168,6 +170,27 @@ def test_the_bar_adds_up_and_what_a_rung_loses_stands_beneath_it(tree: Element) 
     assert shares == [7.1, 11.2, -0.2, 2.9, 8.6, 70.4]
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert "R3 explained less than the rung before" in figure(tree, "ladder").text
+
+
+def pieces_of_the_bar(tree: Element) -> list[tuple[float, float]]:
+    """Where each piece begins and ends, in the drawing's units: what is as high as the tallest rectangle."""
+    boxes = []
+    for path in figure(tree, "ladder").all("path"):
+        if "clip-path" in path.attributes:
+            ends = [float(one) for one in re.findall(r"-?[\d.]+", str(path.attributes["d"]))]
+            boxes.append((min(ends[::2]), max(ends[::2]), max(ends[1::2]) - min(ends[1::2])))
+    tall = max(height for _, _, height in boxes)
+    return sorted((left, right) for left, right, height in boxes if height > 0.9 * tall)
+
+
+def test_the_pieces_of_the_bar_tile_it(tree: Element) -> None:
+    pieces = pieces_of_the_bar(tree)
+    assert len(pieces) == 5  # R3 adds nothing
+    whole = pieces[-1][1] - pieces[0][0]
+    widths = [round(100 * (right - left) / whole, 1) for left, right in pieces]
+    assert widths == [7.1, 11.2, 2.7, 8.6, 70.4]
+    for before, after in pairwise(pieces):
+        assert after[0] == pytest.approx(before[1], abs=0.01)
 
 
 def test_a_ladder_that_never_rises_is_drawn_too() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recsys.inference import Estimate
-from recsys.report._format import format_count, format_points, format_share, format_short, format_value
+from recsys.report._format import Write, format_count, format_points, format_share, format_short, format_value
 from recsys.report._parts import Figure, tabulate
 from recsys.report._svg import FIRST, INK, LINE, QUIET, SECOND, canvas, to_svg
 
@@ -62,7 +62,16 @@ def draw_dose(doses: pl.DataFrame, kind: str) -> Figure:
         axes.set_ylabel("lift, NE points")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
         svg = to_svg(drawn, name, title, alt)
-    columns = {
+    note = (
+        "Each is against no likes at all, on the same rows; doses stand evenly, whatever lies between them."
+        + ("" if same else " Users differ between doses, so that points are not joined: each has its own.")
+    )
+    return Figure(name, title, alt, note, svg, (tabulate(doses, title, _dose_columns(kind)),))
+
+
+def _dose_columns(kind: str) -> dict[str, tuple[str, Write]]:
+    _, label, write = _KINDS[kind]
+    return {
         "dose": (label, write),
         "lift": ("lift, NE points", format_points),
         "low": ("95 % from", format_points),
@@ -70,11 +79,6 @@ def draw_dose(doses: pl.DataFrame, kind: str) -> Figure:
         "users": ("users", format_count),
         "likes": ("likes left", format_count),
     }
-    note = (
-        "Each is against no likes at all, on the same rows; doses stand evenly, whatever lies between them."
-        + ("" if same else " Users differ between doses, so that points are not joined: each has its own.")
-    )
-    return Figure(name, title, alt, note, svg, (tabulate(doses, title, columns),))
 
 
 def _draw_doses(axes: Axes, doses: pl.DataFrame, joined: bool) -> None:
@@ -116,6 +120,8 @@ def draw_exchange(curve: pl.DataFrame) -> Figure:
         axes.plot(shares, level, color=QUIET, linestyle="--", label="all behaviour, no likes")
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axes.set_xlabel("share of the behaviour that is kept")
+        # Shares that differ by little must not be written as one plus tiny ones.
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_ylabel("NE (lower is better)")
         axes.grid(axis="y", color=LINE)
         drawn.legend(loc="outside upper left", borderaxespad=0)

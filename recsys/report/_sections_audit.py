@@ -188,9 +188,7 @@ def verdict_table(audit: Audit) -> Table:
     taste = ["not estimable"] * len(_FLAGS) if verdict.taste is None else _marks(verdict.taste)
     rows.append(("taste piece, all heads", "", "", *taste))
     headings = ("head", "lower bound", "upper bound", *_HELD)
-    return Table(
-        f"What holds on {verdict.outcome}; bounds are one-sided 95 %, in NE points", headings, tuple(rows)
-    )
+    return Table(f"What holds on {verdict.outcome}", headings, tuple(rows))
 
 
 def _marks(held: dict[str, bool]) -> list[str]:
