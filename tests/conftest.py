@@ -14,6 +14,9 @@ from scipy.special import expit
 from recsys.config import ModelSettings
 from recsys.events import EventLog, read_events
 
+# Its checks are asserts too.
+pytest.register_assert_rewrite("pages")
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 12
 EVENT_TYPES = {"view": ["VIEW"], "like": ["LIKE"], "long_view": ["LONG"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from recsys.audit import Audit, Lift
     from recsys.evaluation import Evaluation
     from recsys.model import Explanation, PastItems
     from recsys.pipeline import Result, Tuned
@@ -59,6 +61,71 @@ def print_evaluation(evaluation: Evaluation) -> None:
         [(name, *(format_estimate(found[key]) for key in _FIGURES)) for name, found in models.items()],
     )
     typer.echo(headline(evaluation))
+
+
+def print_audit(audit: Audit) -> None:
+    """Print the verdict, the ladder and the lifts, then what failed and what the log cannot answer."""
+    from recsys.report import headline_audit
+
+    rows, window = audit.rows, audit.windows.test
+    typer.echo(
+        f"test window {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {rows['scored']:,} exposures, "
+        f"{rows['scored_likes']:,} likes, {rows['users']:,} users; {rows['past_likes']:,} past likes\n"
+    )
+    for sentence in audit.verdict.sentences or (headline_audit(audit),):
+        typer.echo(sentence)
+    _print_ladder(audit)
+    _print_lifts(audit)
+    _print_controls(audit)
+    if audit.missing:
+        typer.echo("\nnot estimable from this log")
+    for one in audit.missing:
+        typer.echo(f"  {one.question} {one.why.rstrip('.')}; needs {one.needs.rstrip('.')}")
+
+
+def _print_ladder(audit: Audit) -> None:
+    typer.echo("\nknown before the press: explained share of the like, in %, with its 95 % interval")
+    rows = []
+    for rung in audit.known.ladder:
+        more = _figure(math.nan if rung.increment is None else 100 * rung.increment.value, "+.2f")
+        ends = [_figure(100 * end, ".2f") for end in (rung.explained.low, rung.explained.high)]
+        left = _figure(audit.known.bits_left.get(rung.name, math.nan), ".2f")
+        rows.append((rung.name, _figure(100 * rung.explained.value, ".2f"), *ends, more, left, rung.inputs))
+    print_table(("rung", "explained", "low", "high", "beyond last", "bits left", "inputs"), rows)
+
+
+def _print_lifts(audit: Audit) -> None:
+    from recsys.audit import PIECES
+
+    typer.echo(
+        "\nlike lift over the habit placebo, in NE points, with its two-sided 95 % interval\n"
+        f"and the pieces of past likes, given {audit.verdict.given}; crowd and taste make up the lift"
+    )
+    named = [piece.replace("_", " ") for piece in PIECES]
+    print_table(("outcome", "head", "lift", "low", "high", *named), map(_lift_row, audit.lifts))
+
+
+def _lift_row(one: Lift) -> tuple[str, ...]:
+    from recsys.audit import PIECES
+
+    found = one.value.interval
+    pieces = [one.pieces[name].value if name in one.pieces else math.nan for name in PIECES]
+    figures = (found.value, found.low, found.high, *pieces)
+    return one.outcome, one.head, *(_figure(100 * figure, "+.3f") for figure in figures)
+
+
+def _print_controls(audit: Audit) -> None:
+    failed = [one for one in audit.controls if not one.passed]
+    passed = f"{len(audit.controls) - len(failed)} of {len(audit.controls)} passed"
+    typer.echo(f"\ncontrols: {passed if audit.controls else 'none was run'}")
+    for one in failed:
+        typer.echo(
+            f"  FAILED{', stops the audit' if one.stops else ''}: {one.name.replace('_', ' ')}: {one.said}"
+        )
+
+
+def _figure(number: float, spec: str) -> str:
+    return format(number, spec) if math.isfinite(number) else "-"
 
 
 def print_result(result: Result, as_json: bool) -> None:

@@ -25,6 +25,7 @@ from recsys.audit._audit import audit
 from recsys.audit._result import (
     PIECES,
     PLACEBOS,
+    PRIMARY_PLACEBO,
     Audit,
     Control,
     Dose,
@@ -41,6 +42,7 @@ from recsys.audit._result import (
 __all__ = [
     "PIECES",
     "PLACEBOS",
+    "PRIMARY_PLACEBO",
     "Audit",
     "Control",
     "Dose",

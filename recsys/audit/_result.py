@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -327,7 +328,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """Give what `audit.json` holds: plain fractions, null where something cannot be estimated."""
         known = self.known
-        return {
+        found = {
             "verdict": {**asdict(self.verdict), "sentences": list(self.verdict.sentences)},
             "known_before_press": {
                 **known.rung("R1").explained.as_dict(),
@@ -353,6 +354,7 @@ class Audit:
             "settings": self.settings,
             "settings_sha256": self.settings_sha256,
         }
+        return {name: _finite(one) for name, one in found.items()}
 
     def _lift_dicts(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -369,6 +371,15 @@ class Audit:
                 "users": one.users,
             }
         return found
+
+
+def _finite(value: Any) -> Any:
+    """Turn what JSON cannot hold, NaN and infinity, into None, however deep."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rung_dict(rung: Rung) -> dict[str, Any]:

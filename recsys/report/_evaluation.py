@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from recsys.evaluation import Evaluation
 from recsys.report import _sections, _words
-from recsys.report._format import format_count, format_instant, format_interval, format_share, format_value
+from recsys.report._page import fill_template
 from recsys.report._parts import list_pairs
 
 #: Name in `Evaluation.metrics`, heading, and which way is better.
@@ -55,43 +53,22 @@ def render_evaluation(
         HTML. Every text of the user's is escaped.
 
     """
-    return (
-        _environment()
-        .get_template("evaluation.html")
-        .render(
-            evaluation=evaluation,
-            headline=_words.headline(evaluation),
-            words=_words.in_words(evaluation),
-            rate=evaluation.rows["likes"] / evaluation.rows["exposures"],
-            models=_words.name_models(evaluation),
-            gain=_words.GAIN,
-            probabilities=_PROBABILITIES,
-            ranking=_RANKING,
-            figures=_sections.main_figures(evaluation),
-            calibration=_sections.calibration_table(evaluation),
-            segments=_sections.segment_figures(evaluation),
-            candidate_words=_words.say_candidates(evaluation),
-            segment_words=_words.say_segments(evaluation),
-            profile=_sections.profile_tables(profile) if profile else [],
-            settings=_sections.settings_table(settings) if settings else None,
-            about=list_pairs("This run", ("what", "value"), about.items()),
-        )
+    return fill_template(
+        "evaluation.html",
+        evaluation=evaluation,
+        headline=_words.headline(evaluation),
+        words=_words.in_words(evaluation),
+        rate=evaluation.rows["likes"] / evaluation.rows["exposures"],
+        models=_words.name_models(evaluation),
+        gain=_words.GAIN,
+        probabilities=_PROBABILITIES,
+        ranking=_RANKING,
+        figures=_sections.main_figures(evaluation),
+        calibration=_sections.calibration_table(evaluation),
+        segments=_sections.segment_figures(evaluation),
+        candidate_words=_words.say_candidates(evaluation),
+        segment_words=_words.say_segments(evaluation),
+        profile=_sections.profile_tables(profile) if profile else [],
+        settings=_sections.settings_table(settings) if settings else None,
+        about=list_pairs("This run", ("what", "value"), about.items()),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("recsys.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": format_count,
-        "instant": format_instant,
-        "interval": format_interval,
-        "share": format_share,
-        "value": format_value,
-    }
-    return environment

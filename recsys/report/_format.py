@@ -96,3 +96,36 @@ def format_text(value: Any) -> str:
 def format_signed(number: float | None) -> str:
     """Write a difference with its sign; nothing for None."""
     return "" if number is None else f"{number:+.4f}"
+
+
+def format_points(share: float | None, digits: int = 3) -> str:
+    """Write a share of entropy in NE points with its sign.
+
+    Examples
+    --------
+    >>> print(format_points(0.0123), format_points(-0.0004, 2), format_points(None))
+    +1.230 -0.04 not estimable
+    """
+    return f"{100 * share:+.{digits}f}" if share is not None and math.isfinite(share) else UNKNOWN
+
+
+def format_probability(p_value: float | None) -> str:
+    """Write a p-value.
+
+    Examples
+    --------
+    >>> print(format_probability(0.00002), format_probability(0.0412))
+    < 0.001 0.041
+    """
+    return "< 0.001" if p_value is not None and 0 <= p_value < 0.001 else format_number(p_value)
+
+
+def format_short(number: float | None) -> str:
+    """Write a number to three significant digits.
+
+    Examples
+    --------
+    >>> print(format_short(0.01734), format_short(12.0))
+    0.0173 12
+    """
+    return f"{number:.3g}" if number is not None and math.isfinite(number) else UNKNOWN

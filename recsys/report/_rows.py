@@ -15,9 +15,14 @@ _LABELS: dict[str, Any] = {"linestyle": "none", "capsize": 2.5, "elinewidth": 1.
 
 
 def draw_intervals(
-    axes: Axes, rows: pl.DataFrame, value: str, ends: tuple[str, str], filled: list[bool]
+    axes: Axes,
+    rows: pl.DataFrame,
+    value: str,
+    ends: tuple[str, str],
+    filled: list[bool],
+    shift: float = 0.0,
 ) -> None:
-    """Draw a point a row, top down, with its interval where it has one."""
+    """Draw a point a row, top down and `shift` below its place, with its interval where it has one."""
     for place, (row, full) in enumerate(zip(rows.to_dicts(), filled, strict=True)):
         middle, low, high = (row[name] for name in (value, *ends))
         if middle is None:
@@ -26,7 +31,7 @@ def draw_intervals(
         look: dict[str, Any] = (
             {"marker": "s", "color": SECOND} if full else {"marker": "o", "color": FIRST, "mfc": "none"}
         )
-        axes.errorbar([middle], [place], xerr=width, **_LABELS, **look)
+        axes.errorbar([middle], [place + shift], xerr=width, **_LABELS, **look)
 
 
 def name_rows(axes: Axes, names: list[str], width: int = 24) -> None:

@@ -145,9 +145,9 @@ def _coverage(profile: Mapping[str, Any]) -> Table:
     return Table("Signals and outcomes", headings, tuple(rows) or (("none", "", "", ""),))
 
 
-def settings_table(settings: Mapping[str, Any]) -> Table:
+def settings_table(settings: Mapping[str, Any], caption: str = "Settings") -> Table:
     """Write nested settings as dotted names and values."""
-    return list_pairs("Settings", ("setting", "value"), _flatten(settings, ""))
+    return list_pairs(caption, ("setting", "value"), _flatten(settings, ""))
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

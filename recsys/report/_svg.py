@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 #: Stand-ins for colours of the page, so that a figure is dark where the page is.
 INK, QUIET, LINE, BAND, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+PAPER = "#070707"
 _VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", BAND: "band", FIRST: "first", SECOND: "second"}
+_VARIABLES |= {PAPER: "paper"}
 _WIDTH = 5.0  # inches; narrow, so that its text can still be read at 380 px
 _STYLE: Any = {
     "svg.fonttype": "none",
