@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsys.audit import Audit, audit
     from recsys.config import Settings, load_settings
     from recsys.errors import RecsysError
     from recsys.evaluation import Evaluation, evaluate
@@ -33,6 +34,8 @@ _HOMES = {
     "WillLikeModel": "recsys.model",
     "Evaluation": "recsys.evaluation",
     "evaluate": "recsys.evaluation",
+    "Audit": "recsys.audit",
+    "audit": "recsys.audit",
     "read_predictions": "recsys.store",
     "load_model": "recsys.pipeline",
 }
@@ -51,6 +54,8 @@ __all__ = [  # noqa: RUF022 (the order of the pipeline)
     "WillLikeModel",
     "Evaluation",
     "evaluate",
+    "Audit",
+    "audit",
     "read_predictions",
     "load_model",
 ]

@@ -77,6 +77,8 @@ def test_public_names_stand_in_one_place_in_pipeline_order() -> None:
         "WillLikeModel",
         "Evaluation",
         "evaluate",
+        "Audit",
+        "audit",
         "read_predictions",
         "load_model",
     ]

@@ -11,7 +11,20 @@ from collections.abc import Sequence
 import typer
 
 from recsys.errors import RecsysError
-from recsys_cli import check, doctor, evaluate, explain, init, models, predict, run, simulate, train, tune
+from recsys_cli import (
+    audit,
+    check,
+    doctor,
+    evaluate,
+    explain,
+    init,
+    models,
+    predict,
+    run,
+    simulate,
+    train,
+    tune,
+)
 from recsys_cli.options import with_options
 
 app = typer.Typer(
@@ -26,7 +39,15 @@ app = typer.Typer(
 for command in (init.init, check.check):
     app.command(command.__name__)(with_options(command))
 app.command("simulate")(with_options(simulate.simulate, simulate.knob_options()))
-for command in (train.train, predict.predict, evaluate.evaluate, run.run, tune.tune, doctor.doctor):
+for command in (
+    train.train,
+    predict.predict,
+    evaluate.evaluate,
+    audit.audit,
+    run.run,
+    tune.tune,
+    doctor.doctor,
+):
     app.command(command.__name__)(with_options(command))
 app.command("explain")(with_options(explain.explain))
 app.add_typer(models.app, name="models")

@@ -95,12 +95,14 @@ class Shared(Stored, Repeatable):
         str | None, _option("as-of", help="Read only what lies before the end of this day, UTC.")
     ] = None
 
-    def job(self, command: str, **output: Any) -> Job:
+    def job(self, command: str, audit: Mapping[str, Any] = MappingProxyType({}), **output: Any) -> Job:
         """Turn the options into a Job.
 
         Parameters
         ----------
         command : str
+        audit : mapping of str to value, optional
+            Overrides of the `[audit]` section.
         **output
             Overrides of the `[output]` section.
 
@@ -112,7 +114,7 @@ class Shared(Stored, Repeatable):
         from recsys.pipeline import Job
 
         settings = self.settings(
-            events={"path": _text(self.events)}, model={"seed": self.seed}, output=output
+            events={"path": _text(self.events)}, model={"seed": self.seed}, audit=audit, output=output
         )
         return Job(command, settings, parse_as_of(self.as_of), self.threads)
 

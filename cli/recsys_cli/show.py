@@ -139,11 +139,14 @@ def print_result(result: Result, as_json: bool) -> None:
                 "model_version": result.model_version,
                 "predictions": result.predictions,
                 "evaluation": result.evaluation.as_dict() if result.evaluation else None,
+                "audit": result.audit.as_dict() if result.audit else None,
             }
         )
         return
     if result.evaluation:
         print_evaluation(result.evaluation)
+    if result.audit:
+        print_audit(result.audit)
     wrote = [f"run {result.run_id} in {result.out}, as of {result.as_of.isoformat()}"]
     if result.model_version:
         wrote.append(f"model {result.model_version}")

@@ -21,6 +21,10 @@
     _audit      the line through all of them
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from recsys.audit._audit import audit
 from recsys.audit._result import (
     PIECES,
@@ -56,3 +60,13 @@ __all__ = [
     "Verdict",
     "audit",
 ]
+
+
+class _CallableRoom(ModuleType):
+    """The folder is called as the function is: ``recsys.audit(log)`` means the function in either case."""
+
+    def __call__(self, *given: Any, **named: Any) -> Audit:
+        return audit(*given, **named)
+
+
+sys.modules[__name__].__class__ = _CallableRoom

@@ -5,6 +5,7 @@
     _job        one run of a command: its settings, its log, its stages
     _gates      bounds that a run must meet before anything is published
     _outbox     what a run will publish, and its manifest
+    _audit      the like button's audit, which a kill does not set back
     _tuned      tune, and leave settings that run
     _toml       settings -> recsys.toml
     _doctor     what this machine has, and what a log will need
@@ -23,6 +24,7 @@ from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import Snapshots
 from recsys.model import Explanation, WillLikeModel, fit_model, pairs_of
+from recsys.pipeline._audit import audit
 from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
@@ -36,6 +38,7 @@ __all__ = [
     "Outbox",
     "Result",
     "Tuned",
+    "audit",
     "check",
     "check_gates",
     "diagnose",

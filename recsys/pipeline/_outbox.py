@@ -15,12 +15,13 @@ from typing import Any
 import polars as pl
 
 from recsys import store
+from recsys.audit import Audit
 from recsys.config import Settings
 from recsys.evaluation import Evaluation
 from recsys.events import EventLog, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
-from recsys.report import render_evaluation
+from recsys.report import render_audit, render_evaluation
 from recsys.schema import Predictions, validated
 
 _COMPUTES_WITH = ("recsys", "implicit", "numpy", "polars", "scipy")
@@ -38,6 +39,7 @@ class Result:
     as_of : datetime.datetime
     model_version : str or None
     evaluation : Evaluation or None
+    audit : Audit or None
     predictions : int or None
         Rows.
 
@@ -48,6 +50,7 @@ class Result:
     as_of: datetime
     model_version: str | None = None
     evaluation: Evaluation | None = None
+    audit: Audit | None = None
     predictions: int | None = None
 
 
@@ -118,12 +121,28 @@ class Outbox:
         """
         settings, log = self.job.settings, self.log
         about = describe_run(settings, log)
-        report = render_evaluation(evaluation, about, profile(log), _without_paths(settings))
+        report = render_evaluation(evaluation, about, profile(log), without_paths(settings))
         self.run.write_json("evaluation/evaluation.json", evaluation.as_dict())
         self.run.write_bytes("evaluation/evaluation.html", report.encode())
         self.run.write_named_table("evaluation/losses.parquet", evaluation.losses)
         self.pointers["evaluation"] = "evaluation"
         self.result = replace(self.result, evaluation=evaluation)
+
+    def write_audit(self, found: Audit) -> None:
+        """Write the verdict, the report and the losses.
+
+        Parameters
+        ----------
+        found : Audit
+
+        """
+        about = describe_run(self.job.settings, self.log)
+        report = render_audit(found, about, without_paths(self.job.settings))
+        self.run.write_json("audit/audit.json", found.as_dict())
+        self.run.write_bytes("audit/audit.html", report.encode())
+        self.run.write_named_table("audit/losses.parquet", found.losses)
+        self.pointers["audit"] = "audit"
+        self.result = replace(self.result, audit=found)
 
     def publish(self) -> Result:
         """Commit the run and flip its links.
@@ -211,10 +230,11 @@ def settings_sha256(settings: Settings) -> str:
         64 hexadecimal digits.
 
     """
-    return hashlib.sha256(json.dumps(_without_paths(settings), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(without_paths(settings), sort_keys=True).encode()).hexdigest()
 
 
-def _without_paths(settings: Settings) -> dict[str, Any]:
+def without_paths(settings: Settings) -> dict[str, Any]:
+    """Give every setting but the paths, as plain values."""
     return settings.model_dump(mode="json", exclude={"events": {"path"}, "output": {"path"}})
 
 
@@ -228,7 +248,8 @@ def _manifest(job: Job, log: EventLog, result: Result) -> dict[str, Any]:
         "rows": {**asdict(log.counts), "predicted": result.predictions},
         "windows": figures.get("windows"),
         "metrics": figures.get("metrics"),
-        "settings": _without_paths(job.settings),
+        "verdict": result.audit.as_dict()["verdict"] if result.audit else None,
+        "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
         "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
         "stages": job.stages,

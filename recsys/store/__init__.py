@@ -7,6 +7,7 @@
     OUT/models/<version>          link over the old one, in the order the manifest gives
     OUT/models/current, OUT/evaluation, OUT/audit
     OUT/tuned.toml, OUT/tuning/   written in place by `recsys tune`, which publishes no run
+    OUT/auditing/                 finished arms of an audit that is running, or was killed
 
 A start finishes the flips of committed runs and sweeps the uncommitted ones, so a crash at any step ends
 as all of the old or all of the new. A superseded run stays until the next publish: a reader in the middle
@@ -18,8 +19,10 @@ from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._read import describe_model, list_models, list_runs, read_model_files, read_predictions
 from recsys.store._run import Run, open_run
+from recsys.store._shelf import FileShelf
 
 __all__ = [
+    "FileShelf",
     "Run",
     "describe_model",
     "list_models",

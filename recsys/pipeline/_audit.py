@@ -1,0 +1,58 @@
+"""Audit the like button, and keep finished arms until the verdict is published."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+
+from recsys import store
+from recsys.audit import audit as audit_log
+from recsys.pipeline._job import Job
+from recsys.pipeline._outbox import Result, opened, without_paths
+
+_SHELVES = "auditing"
+_COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
+
+
+def audit(job: Job, resume: bool = False) -> Result:
+    """Say whether past likes add anything to prediction that behaviour does not already tell.
+
+    Parameters
+    ----------
+    job : Job
+    resume : bool
+        Go on with the finished arms of a killed audit of the same log and settings.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    GateError
+        When a control sounds an alarm: nothing is published.
+
+    """
+    log = job.read()
+    with opened(job, log) as out:
+        shelf = store.FileShelf(out.run.out / _SHELVES / _fingerprint(job))
+        if not resume:
+            shelf.clear()
+        with job.stage("audit"):
+            found = audit_log(log, job.settings, threads=job.threads, shelf=shelf)
+        out.write_audit(found)
+        done = out.publish()
+        shelf.clear()
+    return done
+
+
+def _fingerprint(job: Job) -> str:
+    """Hash everything that an arm's forecast depends on."""
+    about = {
+        "settings": without_paths(job.settings),
+        "as_of": None if job.as_of is None else job.as_of.isoformat(),
+        "inputs": [one["sha256"] for one in job.inputs],
+        "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
