@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys.audit._result import KnownBefore, Rung
 from recsys.audit._rows import AuditRows
 from recsys.audit._trial import LADDER
-from recsys.inference import Estimate, paired_difference
+from recsys.inference import Estimate, mean_interval, paired_difference
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses
 from recsys.schema import ITEM, LIKED, USER
@@ -42,8 +42,9 @@ def climb_ladder(rows: AuditRows, forecasts: Mapping[str, NDArray[np.float64]]) 
 
     Notes
     -----
-    ``1 - NE``: losses averaged over seeds, over the entropy of the scored rows' like rate. Intervals are 95 %, two-way
-    by user and item, given the fitted models.
+    ``1 - NE``, ``NE = L / H(pi)``: L the mean loss, averaged over seeds, pi the scored rows' like rate. Intervals are
+    95 %, two-way by user and item, given the fitted models; that of an explained share is of
+    ``psi_i = -l_i / H + L (y_i - pi) ln((1 - pi) / pi) / H^2``, since the rate varies along with the loss.
 
     """
     liked = rows.score[LIKED].to_numpy()
@@ -59,12 +60,17 @@ def climb_ladder(rows: AuditRows, forecasts: Mapping[str, NDArray[np.float64]]) 
         found = paired_difference(first, second, *codes)
         return Estimate(*(end / entropy for end in (found.value, found.low, found.high)))
 
-    nothing = np.full(len(liked), entropy)
+    def explain(loss: NDArray[np.float64]) -> Estimate:
+        rate, mean = liked.mean(), loss.mean()
+        slope = np.log((1 - rate) / rate) * mean / entropy**2
+        around = mean_interval(1 - loss / entropy + slope * (liked - rate), *codes)
+        return Estimate(float(1 - mean / entropy), around.low, around.high)
+
     ladder = tuple(
         Rung(
             name,
             inputs,
-            fall(nothing, losses[name]),
+            explain(losses[name]),
             fall(losses[_BELOW[name]], losses[name]) if name in _BELOW else None,
         )
         for name, inputs in RUNGS.items()

@@ -18,7 +18,7 @@ from recsys.matrix import distinct_codes
 
 #: Steps a like, to the hub and from there to each placebo.
 MOVES = 60
-SWAPS = 300
+SWAPS = 600
 _Chain = Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
 
 

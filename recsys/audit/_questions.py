@@ -27,6 +27,7 @@ from recsys.probability import (
 from recsys.schema import ITEM, LIKED, USER
 
 _FOLDS = 5
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,11 @@ class Question:
         names = [name for name in self.names if use(name)]
         columns = [look.names.index(name) for name in names]
         head = fit_probability_head(self.lessons(look, names), self.settings, threads=1)
-        return Answer(head.predict(look.score[:, columns]), head.head.names)
+        pieces = [
+            head.head.logit(look.score[start : start + _ROWS_AT_ONCE][:, columns])
+            for start in range(0, len(look.score), _ROWS_AT_ONCE)
+        ]
+        return Answer(head.calibrator.apply(np.concatenate(pieces)), head.head.names)
 
     def lessons(self, look: Look, names: list[str]) -> Lessons:
         """Take what a head learns from."""
