@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
@@ -38,6 +39,9 @@ from recsys.metrics import binary_entropy
 from recsys.schema import ITEM, LIKED, USER
 from recsys.simulation import Simulation, World, simulate
 from recsys.split import split_by_time
+
+# numba looks for a module of this file's name, and the folder of a script is where Python looks first.
+sys.path[:] = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
 
 WORLDS = ("null", "habit", "feedback", "crowd", "small", "large")
 OUTCOMES = {"long_view": "p_long_view_before", LIKED: "p_like_before"}
