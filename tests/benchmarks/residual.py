@@ -31,7 +31,9 @@ def main() -> None:
         began, found = time.perf_counter(), []
         for seed in range(1, options.seeds + 1):
             events = simulate(World.preset(name, epsilon=options.epsilon, seed=seed)).events
-            one = residual_press(read_events(events, signals=["long_view"]), "long_view", ModelSettings())
+            one = residual_press(
+                read_events(events, signals=["long_view"]), "long_view", ModelSettings(), threads=1
+            )
             assert isinstance(one, ResidualPress), one
             found.append((one.statistic, one.p_value < 0.05, 100 * one.effect.value, one.presses))
         statistics, rejected, effects, presses = np.array(found).T
