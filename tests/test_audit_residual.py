@@ -198,6 +198,25 @@ def test_the_past_agrees_with_a_slow_loop() -> None:
     np.testing.assert_allclose(found[known, 0], np.log1p(rows["long_view"].drop_nulls()))
 
 
+def test_what_a_user_has_over_for_a_category_counts_no_presses() -> None:
+    rows = pl.DataFrame(
+        {
+            "user_id": 1,
+            "item_id": range(4),
+            "category": ["a", "a", "b", "a"],
+            "timestamp": [START + timedelta(hours=hour) for hour in range(4)],
+            "liked": [True, True, False, False],
+            "long_view": [1.0, 1.0, 0.0, 0.0],
+        }
+    )
+    found = describe_past(rows, ["long_view"])
+    # The exposure 2; user, item and category 3 each; user and category 2.
+    assert found.shape == (4, 2 + 9 + 2)
+    flag, mean = np.log(2), np.log(2) / 2
+    user = (2 * flag + 10 * mean) / 13
+    np.testing.assert_allclose(found[3, -2:], [(2 * flag + 10 * user) / 12 - user, np.log(3)])
+
+
 def test_a_press_is_no_feature_of_its_own_exposure() -> None:
     rows = read(draw(1, users=20)).exposures
     swapped = rows.with_columns(liked=pl.col("liked").reverse())

@@ -63,7 +63,7 @@ def _this_exposure(values: pl.Series) -> list[_Floats]:
 
 def _spline(column: _Floats) -> list[_Floats]:
     """Bend a column between its quantiles; a flag is straight already."""
-    knots = np.unique(np.quantile(column, np.linspace(0, 1, _PIECES + 1)))
+    knots = np.unique(np.quantile(column, np.linspace(0, 1, _PIECES + 1), method="lower"))
     if len(knots) <= _CUBIC:
         return []
     ends = [knots[0]] * _CUBIC, [knots[-1]] * _CUBIC
