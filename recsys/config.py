@@ -91,9 +91,10 @@ class Columns(_Section):
 
     A role left at ``None`` is read from its default column when the log has one. `event_type` is
     needed by the `event_log` layout only. `item_created_at` is a time as the log's own are: how new an item is
-    counts from it where a row before the cut tells it, else from the first exposure. `groups`, each a name and
-    its column or expression, are what the evaluation looks at separately, beside the columns whose name begins
-    with ``group_``; the model does not see them.
+    counts from it where a row before the cut tells it, else from the first exposure. `is_random` marks exposures
+    that were drawn at random, `session` the visit that each was part of; the audit reads both, the model neither.
+    `groups`, each a name and its column or expression, are what the evaluation looks at separately, beside the
+    columns whose name begins with ``group_``; the model does not see them.
     """
 
     user: str = "user_id"
@@ -105,6 +106,8 @@ class Columns(_Section):
     creator: str | None = None
     category: str | None = None
     item_created_at: str | None = None
+    is_random: str | None = None
+    session: str | None = None
     groups: dict[str, str] = Field(default_factory=dict)
     event_type: str = "event_type"
 

@@ -26,7 +26,11 @@ else:
 USER, ITEM, TIME, LIKED = "user_id", "item_id", "timestamp", "liked"
 DWELL, CREATOR, CATEGORY = "dwell_seconds", "creator_id", "category"
 CREATED, HISTORY_ONLY, FACTORS_ONLY = "item_created_at", "history_only", "factors_only"
-ROLES = (USER, ITEM, TIME, LIKED, DWELL, CREATOR, CATEGORY, CREATED, HISTORY_ONLY, FACTORS_ONLY)
+IS_RANDOM, SESSION = "is_random", "session_id"
+ROLES = (
+    *(USER, ITEM, TIME, LIKED, DWELL, CREATOR, CATEGORY, CREATED, HISTORY_ONLY, FACTORS_ONLY),
+    *(IS_RANDOM, SESSION),
+)
 ROW, REASONS = "row", "reasons"
 #: A column so named cuts the users or rows into groups, for the evaluation.
 GROUP = "group_"

@@ -66,6 +66,9 @@ FRAME = pl.DataFrame(
         ({"signals": ["rating", "rating AS rating_at"]}, "'rating_at' is a name that recsys uses itself"),
         ({"signals": ["rating AS item_created"]}, "'item_created' is a name that recsys uses itself"),
         ({"columns": {"item_created_at": "upload"}}, "no column 'upload' for 'item_created_at'"),
+        ({"columns": {"session": "visit"}}, "no column 'visit' for 'session_id'"),
+        ({"columns": {"is_random": "drawn"}}, "no column 'drawn' for 'is_random'"),
+        ({"signals": ["rating AS is_random"]}, "'is_random' is a name that recsys uses itself"),
         ({"signals": ["rating AS filter"]}, "'filter' is a name that recsys uses itself"),
         (
             {"signals": ["rating AS x"], "outcomes": ["liked AS x"]},
@@ -115,6 +118,35 @@ def test_dwell_is_a_signal(settings: dict[str, Any]) -> None:
     log = read_events(frame, **settings)
     assert log.signals == ("dwell_seconds",)
     assert log.exposures["dwell_seconds"].to_list() == [5.0, 3.0, None, 4.0]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_chance_and_sessions_are_read_where_the_log_has_them(named: bool) -> None:
+    columns = {"is_random": "drawn", "session": "visit"} if named else {}
+    names = ("drawn", "visit") if named else ("is_random", "session_id")
+    frame = FRAME.with_columns(pl.Series(names[0], [1, 0, None, 1]), pl.Series(names[1], ["x", "y", "", "z"]))
+    log = read_events(frame, columns=columns)
+    assert log.exposures["is_random"].to_list() == [True, False, False, True]
+    assert log.exposures["session_id"].to_list() == ["x", "y", None, "z"]
+    assert not {"is_random", "session_id"} & set(read_events(FRAME).exposures.columns)
+
+
+def test_chance_and_sessions_are_those_of_the_view_in_an_event_log() -> None:
+    frame = FRAME.with_columns(
+        event_type=pl.Series(["V", "V", "L", "V"]), is_random=pl.Series([1, 0, 0, 0]), session_id=pl.lit(7)
+    ).with_columns(item_id=pl.lit("a"))
+    log = read_events(frame, layout="event_log", event_types={"view": ["V"], "like": ["L"]})
+    assert log.exposures.select("user_id", "liked", "is_random", "session_id").rows() == [
+        (1, True, True, 7),
+        (2, False, False, 7),
+        (2, False, False, 7),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["frame", "csv"])
+def test_the_sessions_of_a_csv_are_integers_where_they_are(kind: str, tmp_path: Path) -> None:
+    log = _read(FRAME.with_columns(session_id=pl.Series([3, None, 5, 5])), tmp_path, kind)
+    assert log.exposures["session_id"].to_list() == [3, None, 5, 5]
 
 
 STRANGE = [

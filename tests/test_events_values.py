@@ -352,12 +352,18 @@ def test_signals_that_are_no_amount_are_refused(role: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["creator_id", "category", "history_only", "dwell_seconds", "clicks", "shares"]
+    "column",
+    [
+        *("creator_id", "category", "session_id", "history_only", "is_random"),
+        *("dwell_seconds", "clicks", "shares"),
+    ],
 )
 def test_null_means_unknown_and_is_accepted(column: str) -> None:
     log = log_of(**{column: [None, None]}, signals=["clicks"], outcomes=["shares"], **_absent(column))
     assert log.counts.refused == 0
-    assert log.exposures[column].to_list() == ([False, False] if column == "history_only" else [None, None])
+    assert log.exposures[column].to_list() == (
+        [False, False] if column in ("history_only", "is_random") else [None, None]
+    )
 
 
 def _absent(column: str) -> dict[str, Any]:
@@ -377,7 +383,20 @@ def test_history_only_is_read_on_the_safe_side(values: list[Any], flags: list[bo
     assert log_of(history_only=values).exposures["history_only"].to_list() == flags
 
 
-@pytest.mark.parametrize("role", ["liked", "dwell_seconds", "history_only"])
+@pytest.mark.parametrize(
+    ("values", "flags"),
+    [
+        ([True, False, None], [True, False, False]),
+        ([1, 0, None], [True, False, False]),
+        (["true", "0", ""], [True, False, False]),
+        (["random", "1", "2"], [False, True, False]),
+    ],
+)
+def test_only_what_is_known_to_be_random_is_random(values: list[Any], flags: list[bool]) -> None:
+    assert log_of(is_random=values).exposures["is_random"].to_list() == flags
+
+
+@pytest.mark.parametrize("role", ["liked", "dwell_seconds", "history_only", "is_random"])
 def test_numbers_of_other_types_are_a_wrong_configuration(role: str) -> None:
     with pytest.raises(ConfigError, match=f"'{role}' must be a boolean or a number, its column is List"):
         log_of(**{role: [[1], [0]]})

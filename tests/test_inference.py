@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from threadpoolctl import threadpool_limits
 
 from recsys import inference, metrics
@@ -130,6 +130,71 @@ class TestClustered:
         low, high = binom.ppf([0.005, 0.995], runs, 0.95)
         assert low <= clustered <= high
         assert naive < 0.8 * runs
+
+
+def draw_residuals(seed: int, common: float, users: int = 60) -> dict[str, np.ndarray]:
+    """Two columns that share the first prediction's rest; rows of a user hang together in both."""
+    rng = np.random.default_rng(seed)
+    left, codes = draw_clustered(rng, users)
+    right = draw_clustered(np.random.default_rng(seed), users)[0][rng.permutation(codes.size)]
+    y_hat, z_hat = rng.normal(size=(2, codes.size))
+    return {
+        "y": y_hat + left,
+        "y_hat": y_hat,
+        "z": z_hat + common * left + right,
+        "z_hat": z_hat,
+        "users": codes,
+    }
+
+
+class TestGeneralisedCovariance:
+    @pytest.mark.parametrize("common", [0.0, 0.5])
+    def test_agrees_with_a_slow_loop(self, common: float) -> None:
+        drawn = draw_residuals(3, common)
+        found = inference.generalised_covariance(**drawn)
+        products: dict[int, float] = {}
+        squares: dict[int, float] = {}
+        for y, y_hat, z, z_hat, user in zip(*drawn.values(), strict=True):
+            products[user] = products.get(user, 0.0) + (y - y_hat) * (z - z_hat)
+            squares[user] = squares.get(user, 0.0) + (y - y_hat) ** 2
+        total, weight = sum(products.values()), sum(squares.values())
+        effect = total / weight
+        assert_allclose(found.effect.value, effect)
+        assert_allclose(found.statistic, total / math.sqrt(sum(one**2 for one in products.values())))
+        assert_allclose(found.p_value, 2 * norm.sf(abs(found.statistic)))
+        error = math.sqrt(sum((products[u] - effect * squares[u]) ** 2 for u in products)) / weight
+        assert_allclose(
+            [found.effect.low, found.effect.high],
+            [effect - 1.959964 * error, effect + 1.959964 * error],
+            rtol=1e-5,
+        )
+
+    def test_copying_every_row_changes_nothing(self) -> None:
+        drawn = draw_residuals(4, 0.3)
+        once = inference.generalised_covariance(**drawn)
+        twice = inference.generalised_covariance(**{name: np.tile(one, 2) for name, one in drawn.items()})
+        assert_allclose(twice.statistic, once.statistic)
+        assert_allclose(list(vars(twice.effect).values()), list(vars(once.effect).values()))
+
+    def test_it_rejects_and_covers_at_its_rates(self) -> None:
+        runs, rejected, covered = 400, 0, 0
+        for seed in range(runs):
+            null = inference.generalised_covariance(**draw_residuals(seed, 0.0))
+            rejected += null.p_value < 0.05
+            effect = inference.generalised_covariance(**draw_residuals(seed, 0.5)).effect
+            covered += effect.low < 0.5 < effect.high
+        low, high = binom.ppf([0.001, 0.999], runs, 0.06)
+        assert low <= rejected <= high
+        assert low <= runs - covered <= high
+
+    def test_nothing_left_has_no_interval(self) -> None:
+        assert math.isnan(
+            inference.generalised_covariance([1, 0], [1, 0], [1, 0], [0, 0], [1, 2]).effect.value
+        )
+        for rows in (([1, 0], [0, 0], [1, 0], [1, 0], [1, 2]), ([1, 0], [0, 0], [1, 0], [0, 0], [5, 5])):
+            found = inference.generalised_covariance(*rows)
+            assert math.isfinite(found.effect.value)
+            assert np.isnan([found.effect.low, found.statistic, found.p_value]).all()
 
 
 class TestDuplicates:
@@ -341,6 +406,14 @@ class TestRefusals:
             (lambda: inference.mean_interval([1.0], [0.5]), "clusters must be integer codes"),
             (lambda: inference.two_way_standard_error([1.0, 2.0], [1, 2], [1]), "items must have one code"),
             (lambda: inference.paired_difference([1.0, 2.0], [1.0], [1, 2]), "same rows, got 2 and 1"),
+            (
+                lambda: inference.generalised_covariance([1, 0], [0.5], [1, 0], [0, 0], [1, 2]),
+                "y and y_hat must have the same rows, got 2 and 1",
+            ),
+            (
+                lambda: inference.generalised_covariance([1, 0], [0, 0], [1], [0], [1, 2]),
+                "y and z must have the same rows, got 2 and 1",
+            ),
             (lambda: inference.user_sums([1], [1.0]), "2 dimension"),
             (lambda: inference.bootstrap_sums([[math.inf]], 10, seed=0), "must be finite"),
             (lambda: inference.bootstrap_sums([[1.0]], 0, seed=0), "draws must be at least 1"),

@@ -145,7 +145,9 @@ def test_the_settings_read_the_log(days, window_hours, tmp_path):
     write_simulation(replace(TINY, days=days), tmp_path / "new" / "log")
     settings = load_settings(tmp_path / "new" / "log", environ={})
     columns = pl.read_parquet_schema(settings.events.path)
-    roles = settings.events.columns.model_dump(exclude={"history_only", "event_type", "groups"})
+    roles = settings.events.columns.model_dump(
+        exclude={"history_only", "is_random", "session", "event_type", "groups"}
+    )
     grouped = settings.events.columns.groups.values()
     assert {*roles.values(), *grouped} | {*settings.events.signals, *settings.events.outcomes} <= set(columns)
     assert settings.windows.test.total_seconds() == settings.windows.calibrate.total_seconds()

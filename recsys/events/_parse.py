@@ -8,7 +8,7 @@ from recsys.errors import ConfigError
 from recsys.events._roles import EVENT_TYPE, Roles
 from recsys.events._text import ids_from_text, number_from_text
 from recsys.events._times import TEXT
-from recsys.schema import CATEGORY, CREATED, CREATOR, HISTORY_ONLY, ITEM, ROW, TIME, USER
+from recsys.schema import CATEGORY, CREATED, CREATOR, HISTORY_ONLY, IS_RANDOM, ITEM, ROW, SESSION, TIME, USER
 
 _EXACT = 2.0**53
 # The ids of a CSV are integers when all but these few are.
@@ -53,7 +53,7 @@ def parse_text_ids(parsed: pl.DataFrame, roles: Roles) -> pl.DataFrame:
         Same rows and columns. A user or item that is no integer among integers becomes null.
 
     """
-    stray = {USER: _STRAY, ITEM: _STRAY, CREATOR: 0.0, CATEGORY: 0.0}
+    stray = {USER: _STRAY, ITEM: _STRAY, CREATOR: 0.0, CATEGORY: 0.0, SESSION: 0.0}
     return parsed.with_columns(
         ids_from_text(parsed[role], share) for role, share in stray.items() if role in roles.texts
     )
@@ -61,13 +61,16 @@ def parse_text_ids(parsed: pl.DataFrame, roles: Roles) -> pl.DataFrame:
 
 def _parse(role: str, kind: pl.DataType) -> pl.Expr:
     raw = pl.col(role)
-    if role in (USER, ITEM, CREATOR, CATEGORY):
+    if role in (USER, ITEM, CREATOR, CATEGORY, SESSION):
         return _ids(raw, kind, role)
     if role == EVENT_TYPE:
         return _texts(raw, kind, role)
     if role == HISTORY_ONLY:
         # What is marked in a way that cannot be read is not let into a window either.
         return (_numbers(raw, kind, role) != 0.0).fill_null(False)
+    if role == IS_RANDOM:
+        # What is not known to be drawn at random was chosen by somebody.
+        return (_numbers(raw, kind, role) == 1.0).fill_null(False)
     return _numbers(raw, kind, role)
 
 

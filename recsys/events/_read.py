@@ -74,7 +74,8 @@ class EventLog:
         `user_id`, `item_id` as given; `timestamp` (UTC, microseconds); `liked` (boolean); signals and
         outcomes (float64, null is unknown); `history_only`, `factors_only` (boolean); and what else
         the log offers of `dwell_seconds`, `creator_id`, `category`, `item_created_at` (UTC, microseconds, as
-        told, even if later than the exposure; null is unknown) and groups, ``group_<name>`` (strings,
+        told, even if later than the exposure; null is unknown), `is_random` (boolean; false where unknown),
+        `session_id` (as given; null is unknown) and groups, ``group_<name>`` (strings,
         null is unknown). For an event log also ``<name>_at``:
         when a like or outcome arrived.
     refused : polars.DataFrame

@@ -23,11 +23,13 @@ from recsys.schema import (
     EXPOSED,
     GROUP,
     HISTORY_ONLY,
+    IS_RANDOM,
     ITEM,
     LIKED,
     REASONS,
     ROLES,
     ROW,
+    SESSION,
     TIME,
     USER,
     arrived,
@@ -42,6 +44,8 @@ _OPTIONAL = {
     CATEGORY: "category",
     CREATED: "item_created_at",
     HISTORY_ONLY: "history_only",
+    IS_RANDOM: "is_random",
+    SESSION: "session",
 }
 # What stands beside ``<name>_at`` would be taken for something that arrived then.
 _TAKEN = {*ROLES, CREATED.removesuffix(arrived("")), EXPOSED, ROW, REASONS, EVENT_TYPE, VIEW, LIKE} - {DWELL}

@@ -18,12 +18,14 @@ from recsys.inference._clustered import (
     paired_difference,
     two_way_standard_error,
 )
+from recsys.inference._covariance import Covariance, generalised_covariance
 from recsys.inference._estimate import Estimate
 from recsys.inference._probability import probability_metrics
 from recsys.inference._seeded import SeededDifference, adjust_holm, between_seeds, seeded_difference
 from recsys.inference._segments import mark_discoveries, segment_biases, shrink_estimates
 
 __all__ = [
+    "Covariance",
     "Estimate",
     "SeededDifference",
     "adjust_holm",
@@ -32,6 +34,7 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_sums",
     "clustered_standard_error",
+    "generalised_covariance",
     "mark_discoveries",
     "mean_interval",
     "paired_difference",
