@@ -15,6 +15,7 @@
     _planted    likes that know the future          -> whether the audit finds them
     _curves     more and fewer likes, less behaviour -> doses, exchange rate
     _segments   the lift by user and item           -> exploratory
+    _residual, _residual_*    random exposures      -> what a press says beyond dwell
     _controls   all of these                        -> passed, failed, alarm
     _verdict    lifts and controls                  -> what may be said
     _result     what an audit found

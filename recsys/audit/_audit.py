@@ -14,6 +14,7 @@ from recsys.audit._ladder import climb_ladder
 from recsys.audit._lift import CHAIN, Scored, measure_lifts, score_trial
 from recsys.audit._plan import Plan, make_plan
 from recsys.audit._planted import check_planted, plant
+from recsys.audit._residual import residual_press
 from recsys.audit._result import Audit, Control, Lift, Missing, Verdict
 from recsys.audit._rows import AuditRows, gather_rows
 from recsys.audit._segments import lift_by_segment
@@ -107,6 +108,7 @@ def run_audit(rows: AuditRows, plan: Plan, threads: int, shelf: Shelf) -> Audit:
     planted = check_planted(first, rows, plant(bench)[f"{first.outcome}/{first.head}"])
     controls += stop_on_alarm(check_after(scored, list(lifts), trial, planted))
     curves = trace_curves(bench, first)
+    residual = residual_press(rows.log, plan.primary, plan.model, threads=threads)
     return Audit(
         verdict=_judge(plan, given, lifts, trial, planted, past_likes),
         known=climb_ladder(rows, trial.forecasts),
@@ -114,10 +116,10 @@ def run_audit(rows: AuditRows, plan: Plan, threads: int, shelf: Shelf) -> Audit:
         placebos=trial.checks,
         exchange=measure_exchange(first, curves, len(rows.known), past_likes, plan.model.seed),
         dose=measure_doses(first, curves, past_likes),
-        residual=None,
+        residual=None if isinstance(residual, Missing) else residual,
         segments=lift_by_segment(rows, first),
         controls=tuple(controls),
-        missing=(*plan.missing, *_say_missing(given)),
+        missing=(*plan.missing, *_say_missing(given), *([residual] if isinstance(residual, Missing) else [])),
         windows=rows.windows,
         rows=_count(rows, past_likes),
         settings=plan.settings,

@@ -88,8 +88,7 @@ def exchange(
     likes of a user and m the unliked rows of a pair.
 
     """
-    by_pair = np.lexsort((items, users))
-    by_item = np.argsort(items, kind="stable")
+    own_rows, by_item = np.lexsort((items, users)), np.argsort(items, kind="stable")
     if len(likes) < 2:
         return likes.copy()
     taken = np.zeros(len(users), np.bool_)
@@ -98,11 +97,27 @@ def exchange(
     liked = likes[np.argsort(users[likes], kind="stable")]
     slots = np.empty(len(users), np.int64)
     slots[liked], slots[free] = np.arange(len(liked)), np.arange(len(free))
-    liked_from = np.append(0, np.cumsum(np.bincount(users[liked], minlength=int(users.max()) + 1)))
-    free_from = np.append(0, np.cumsum(np.bincount(items[free], minlength=int(items.max()) + 1)))
+    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
+    liked_from, free_from, own_from = (
+        np.append(0, np.cumsum(np.bincount(codes, minlength=size)))
+        for codes, size in ((users[liked], n_users), (items[free], n_items), (users, n_users))
+    )
     from recsys.audit._loops import exchange_loop
 
     found: NDArray[np.int64] = exchange_loop(
-        liked, free, slots, taken, liked_from, free_from, users, items, log_odds, by_pair, moves, seed
+        liked,
+        free,
+        slots,
+        taken,
+        liked_from,
+        free_from,
+        users,
+        items,
+        log_odds,
+        own_rows,
+        items[own_rows],
+        own_from,
+        moves,
+        seed,
     )
     return found

@@ -32,28 +32,29 @@ def resettle_loop(likes, begin, end, reach, moves, seed):  # type: ignore[no-unt
 
 
 @njit(nogil=True)
-def _find_free(taken, by_pair, users, items, user, item, pick):  # type: ignore[no-untyped-def]
-    """Count the unliked rows of a pair; give the one numbered `pick` beside, -1 where there is none."""
-    low, high = 0, len(by_pair)
+def _find_free(taken, own_rows, own_items, low, high, item, pick):  # type: ignore[no-untyped-def]
+    """Count a user's unliked rows of an item; give the one numbered `pick` beside, -1 where there is none."""
+    last = high
     while low < high:
         middle = (low + high) // 2
-        row = by_pair[middle]
-        if users[row] < user or (users[row] == user and items[row] < item):
+        if own_items[middle] < item:
             low = middle + 1
         else:
             high = middle
     free, found = 0, -1
-    while low < len(by_pair) and users[by_pair[low]] == user and items[by_pair[low]] == item:
-        if not taken[by_pair[low]]:
+    while low < last and own_items[low] == item:
+        if not taken[own_rows[low]]:
             if free == pick:
-                found = by_pair[low]
+                found = own_rows[low]
             free += 1
         low += 1
     return free, found
 
 
 @njit(nogil=True)
-def _propose(liked, free, taken, liked_from, free_from, users, items, by_pair):  # type: ignore[no-untyped-def]
+def _propose(  # type: ignore[no-untyped-def]
+    liked, free, taken, liked_from, free_from, users, items, own_rows, own_items, own_from
+):
     """Give the rows a, b, c, d of a proposal, or -1, and the odds of proposing it against the way back."""
     nothing = (-1, -1, -1, -1, 0.0)
     a = liked[np.random.randint(len(liked))]
@@ -68,22 +69,37 @@ def _propose(liked, free, taken, liked_from, free_from, users, items, by_pair): 
     h = items[c]
     if h == j:
         return nothing
-    m_uh, _ = _find_free(taken, by_pair, users, items, u, h, 0)
+    m_uh, _ = _find_free(taken, own_rows, own_items, own_from[u], own_from[u + 1], h, 0)
     if m_uh == 0:
         return nothing
-    _, d = _find_free(taken, by_pair, users, items, u, h, np.random.randint(m_uh))
-    m_vh, _ = _find_free(taken, by_pair, users, items, v, h, 0)
+    _, d = _find_free(taken, own_rows, own_items, own_from[u], own_from[u + 1], h, np.random.randint(m_uh))
+    m_vh, _ = _find_free(taken, own_rows, own_items, own_from[v], own_from[v + 1], h, 0)
     l_u, l_v = liked_from[u + 1] - liked_from[u], liked_from[v + 1] - liked_from[v]
     return a, b, c, d, l_v * m_uh / (l_u * (m_vh + 1))
 
 
 @njit(nogil=True)
 def exchange_loop(  # type: ignore[no-untyped-def]
-    liked, free, slots, taken, liked_from, free_from, users, items, log_odds, by_pair, moves, seed
+    liked,
+    free,
+    slots,
+    taken,
+    liked_from,
+    free_from,
+    users,
+    items,
+    log_odds,
+    own_rows,
+    own_items,
+    own_from,
+    moves,
+    seed,
 ):
     np.random.seed(seed)
     for _ in range(moves):
-        a, b, c, d, odds = _propose(liked, free, taken, liked_from, free_from, users, items, by_pair)
+        a, b, c, d, odds = _propose(
+            liked, free, taken, liked_from, free_from, users, items, own_rows, own_items, own_from
+        )
         if a < 0:
             continue
         gain = log_odds[b] + log_odds[d] - log_odds[a] - log_odds[c]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -40,7 +41,9 @@ class Placebos:
     check: PlaceboCheck
 
 
-def draw_placebos(rows: AuditRows, given: Given, kind: str, draws: int, seed: int) -> Placebos:
+def draw_placebos(
+    rows: AuditRows, given: Given, kind: str, draws: int, seed: int, threads: int = 1
+) -> Placebos:
     """Draw placebo likes of one kind, inside the training window.
 
     Parameters
@@ -54,6 +57,8 @@ def draw_placebos(rows: AuditRows, given: Given, kind: str, draws: int, seed: in
     draws : int
         At least 2.
     seed : int
+    threads : int, optional
+        The draws do not depend on it.
 
     Returns
     -------
@@ -74,12 +79,15 @@ def draw_placebos(rows: AuditRows, given: Given, kind: str, draws: int, seed: in
     steps *= len(likes)
     seeds = np.random.SeedSequence([seed, len(kind), *kind.encode()]).generate_state(2 * draws + 1) >> 1
     hub = chain(likes, steps, int(seeds[0]))
-    # Two pieces of one chain, so that what is shared halfway can be seen.
-    halfway = [chain(hub, steps // 2, int(one)) for one in seeds[1 : draws + 1]]
-    ends = [
-        chain(half, steps - steps // 2, int(one))
-        for half, one in zip(halfway, seeds[draws + 1 :], strict=True)
-    ]
+
+    def walk(seeds: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        # Two pieces of one chain, so that what is shared halfway can be seen.
+        half = chain(hub, steps // 2, seeds[0])
+        return half, chain(half, steps - steps // 2, seeds[1])
+
+    with ThreadPoolExecutor(threads) as pool:
+        pairs = zip(map(int, seeds[1 : draws + 1]), map(int, seeds[draws + 1 :]), strict=True)
+        halfway, ends = (list(found) for found in zip(*pool.map(walk, pairs), strict=True))
     liked = np.zeros((draws, len(rows.known)), dtype=np.bool_)
     for draw, end in enumerate(ends):
         liked[draw, end] = True

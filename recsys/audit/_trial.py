@@ -204,11 +204,11 @@ def seed_of(plan: Plan, place: int) -> int:
 
 def draw_all(bench: Bench) -> list[Placebos]:
     """Draw every kind of placebo."""
-    draws, seed = bench.plan.audit.placebos, bench.plan.model.seed
-    with ThreadPoolExecutor(bench.threads) as pool:
-        return list(
-            pool.map(lambda kind: draw_placebos(bench.rows, bench.given, kind, draws, seed), PLACEBOS)
-        )
+    plan = bench.plan
+    return [
+        draw_placebos(bench.rows, bench.given, kind, plan.audit.placebos, plan.model.seed, bench.threads)
+        for kind in PLACEBOS
+    ]
 
 
 def run_trial(bench: Bench, placebos: list[Placebos]) -> Trial:
