@@ -1,0 +1,163 @@
+"""Differences of losses whose models were drawn too, and the verdict that they carry."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from recsys.audit import PIECES, PLACEBOS, Lift
+from recsys.audit._verdict import judge, put_in_sentences
+from recsys.inference import (
+    SeededDifference,
+    adjust_holm,
+    between_seeds,
+    seeded_difference,
+    two_way_standard_error,
+)
+
+
+def draw(
+    seed: int, k: int = 4, n: int = 900, between: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(60, size=n), rng.integers(25, size=n)
+    shared = rng.gamma(2, size=n) + rng.normal(size=60)[users] / 4
+    return shared + rng.normal(0, 0.3, size=(k, n)) + rng.normal(0, between, size=(k, 1)), users, items
+
+
+def test_the_variance_is_that_of_the_formula() -> None:
+    first, users, items = draw(1, between=0.2)
+    second = draw(1, k=3, between=0.1)[0]
+    found = seeded_difference(first, second, users, items, scale=2.0, realised=True)
+
+    def between(losses: np.ndarray) -> float:
+        noise = [two_way_standard_error(a - b, users, items) ** 2 / 2 for a, b in combinations(losses, 2)]
+        means = [row.mean() for row in losses]
+        s2 = sum((mean - np.mean(means)) ** 2 for mean in means) / (len(means) - 1)
+        return max(0.0, s2 - np.mean(noise))
+
+    a_p, a_r = between(first), between(second)
+    assert a_p > a_r > 0
+    clustered = two_way_standard_error(first.mean(axis=0) - second.mean(axis=0), users, items) ** 2
+    parts = [(clustered, 59), (a_p / 4, 3), (a_r / 3, 2), (a_p - a_r, 3)]
+    variance = sum(one for one, _ in parts)
+    freedom = variance**2 / sum(one**2 / free for one, free in parts)
+    assert found.standard_error == pytest.approx(math.sqrt(variance) / 2)
+    assert found.degrees_of_freedom == pytest.approx(freedom)
+    assert found.value == pytest.approx((first.mean() - second.mean()) / 2)
+    for tail in (0.025, 0.05, 0.999):
+        assert found.bound(tail) == pytest.approx(
+            found.value + found.standard_error * student.ppf(tail, freedom)
+        )
+    assert found.p_value == pytest.approx(student.sf(found.value / found.standard_error, freedom))
+
+
+def test_without_the_realised_likes_there_is_no_term_for_their_draw() -> None:
+    first, users, items = draw(2, between=0.3)
+    second = draw(2, k=4)[0]
+    plain, realised = (seeded_difference(first, second, users, items, realised=one) for one in (False, True))
+    assert realised.standard_error > plain.standard_error
+    assert between_seeds(second[:1], users, items) == 0.0
+
+
+def test_rows_given_twice_do_not_narrow_the_interval() -> None:
+    first, users, items = draw(3, between=0.2)
+    second = draw(3, k=3)[0]
+    once = seeded_difference(first, second, users, items)
+    twice = seeded_difference(np.tile(first, 2), np.tile(second, 2), np.tile(users, 2), np.tile(items, 2))
+    assert twice.standard_error == pytest.approx(once.standard_error)
+
+
+def test_the_difference_covers_the_truth_when_seeds_and_users_are_drawn_again() -> None:
+    """Two models of equal mean loss, whose seeds differ by more than the rows would make them."""
+    covered = 0
+    for seed in range(300):
+        first, users, items = draw(seed, k=5, n=400, between=0.05)
+        rng = np.random.default_rng(1000 + seed)
+        second = first.mean(axis=0) + rng.normal(0, 0.3, size=(5, 400)) + rng.normal(0, 0.05, size=(5, 1))
+        first = first + rng.normal(0, 0.05, size=(5, 1))
+        ends = seeded_difference(first, second, users, items).interval
+        covered += ends.low <= 0 <= ends.high
+    assert 270 <= covered <= 298
+
+
+def test_holm_steps_down_and_never_past_one() -> None:
+    assert adjust_holm([0.01, 0.04, 0.03, 0.9]).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.9])
+    assert adjust_holm([0.6, 0.5]).tolist() == [1.0, 1.0]
+
+
+def lift(head: str, value: float, error: float, taste: float = 0.0) -> Lift:
+    found = SeededDifference(value, error, math.inf)
+    piece = SeededDifference(taste, error, math.inf)
+    return Lift(
+        "long_view",
+        head,
+        found,
+        0.0,
+        dict.fromkeys(PLACEBOS, found),
+        dict.fromkeys(PIECES, piece),
+        1.0,
+        None,
+        1,
+        1,
+        1,
+    )
+
+
+DELTA = 0.001
+CASES = {
+    "adds_signal": (0.004, 0.002, {"adds_signal", "inconclusive_not"}),
+    "materially": (0.004, 0.001, {"adds_signal", "materially"}),
+    "redundant": (0.0, 0.0005, {"redundant"}),
+    "negligible": (0.0005, 0.0002, {"adds_signal", "redundant", "negligible"}),
+    "harms": (-0.003, 0.001, {"harms", "redundant"}),
+    "inconclusive": (0.001, 0.001, {"inconclusive"}),
+}
+FLAGS = ("adds_signal", "materially", "redundant", "negligible", "harms", "inconclusive")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_verdict_holds_where_its_bounds_say_so(name: str) -> None:
+    value, error, expected = CASES[name]
+    lifts = [lift(head, value, error) for head in ("logistic", "gbm")]
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    assert {flag for flag in FLAGS if getattr(found, flag)} == expected - {"inconclusive_not"}
+    assert found.minimum_detectable_effect == pytest.approx(2.49 * error)
+    wanted = None if 2.49 * error <= DELTA else math.ceil(1000 * (2.49 * error / DELTA) ** 2)
+    assert found.likes_needed == wanted
+    said = " ".join(put_in_sentences(found, lifts, 0.8, True))
+    assert ("Inconclusive" in said) == (name == "inconclusive")
+
+
+def test_where_heads_disagree_it_is_inconclusive() -> None:
+    lifts = [lift("logistic", 0.004, 0.001), lift("gbm", 0.0, 0.001)]
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    assert found.inconclusive
+    assert found.by_head["logistic"]["adds_signal"]
+    assert not found.by_head["gbm"]["adds_signal"]
+
+
+@pytest.mark.parametrize(("planted", "moved"), [(False, 0.9), (True, 0.24)])
+def test_nothing_is_redundant_unless_the_placebo_moves_and_the_planted_is_found(
+    planted: bool, moved: float
+) -> None:
+    lifts = [lift("logistic", 0.0, 0.0002)]
+    found = judge(lifts, DELTA, "dwell", planted_found=planted, moved=moved, past_likes=1000)
+    assert not found.redundant
+    assert found.taste is not None
+    assert not found.taste["redundant"]
+    assert "nothing can be called redundant" in " ".join(put_in_sentences(found, lifts, moved, planted))
+
+
+def test_taste_is_the_second_test_and_needs_dwell() -> None:
+    lifts = [lift("logistic", 0.0, 0.001, taste=0.004)]
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    assert found.taste is not None
+    assert found.taste["adds_signal"]
+    flags = judge(lifts, DELTA, "flags, not dwell", planted_found=True, moved=0.8, past_likes=1000)
+    assert flags.taste is None
+    assert "not estimable" in " ".join(put_in_sentences(flags, lifts, 0.8, True))
