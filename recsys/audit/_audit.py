@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -25,6 +26,8 @@ from recsys.events import EventLog, read
 from recsys.matrix import one_blas_thread
 from recsys.schema import ITEM, LIKED, TIME, USER, Frame
 from recsys.split import split_by_time
+
+_log = logging.getLogger("recsys")
 
 
 def audit(
@@ -96,17 +99,22 @@ def run_audit(rows: AuditRows, plan: Plan, threads: int, shelf: Shelf) -> Audit:
     Audit
 
     """
+    _log.info("observing behaviour before both cuts")
     given = follow_dwell(rows, plan.signals, plan.model.seed)
     bench = set_bench(rows, plan, given, also=None, threads=threads, shelf=shelf)
+    _log.info("drawing placebo likes")
     placebos = draw_all(bench)
+    _log.info("checking that nothing comes from after the cut")
     controls = stop_on_alarm(check_before(bench, placebos))
     trial = run_trial(bench, placebos)
     scored = score_trial(rows, plan, trial)
     past_likes = int(rows.liked.sum())
     lifts = measure_lifts(scored, past_likes)
     first = scored[f"{plan.primary}/{plan.outcomes[plan.primary][0]}"]
+    _log.info("planting likes that know the future")
     planted = check_planted(first, rows, plant(bench)[f"{first.outcome}/{first.head}"])
     controls += stop_on_alarm(check_after(scored, list(lifts), trial, planted))
+    _log.info("tracing doses and the exchange rate")
     curves = trace_curves(bench, first)
     residual = residual_press(rows.log, plan.primary, plan.model, threads=threads)
     return Audit(
