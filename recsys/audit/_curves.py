@@ -21,7 +21,7 @@ from recsys.schema import USER
 
 FIRST_LIKES = (1, 3, 10, 30, 100)
 LIKE_SHARES = (0.25, 0.5, 0.75)
-BEHAVIOUR_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
+BEHAVIOUR_SHARES = (0.25, 0.5, 0.75, 0.9)
 _FEWEST_USERS = 100
 _DRAWS = 1000
 
