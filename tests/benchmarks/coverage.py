@@ -4,7 +4,8 @@
 
 A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, two draws of each placebo, 8 factors.
 The truth is what the same trained models and draws would lose on average under the world's own probabilities: over
-all pairs of users and items, and over the scored exposures. With --into, trials are kept a line each and a later call
+all pairs of users and items (`pairs`), over all pairs as often as users come and items are shown (`shown`), and over
+the scored exposures (`rows`). The interval is of exposures like the logged ones. With --into, trials are kept a line each and a later call
 goes on.
 """
 
@@ -72,13 +73,17 @@ def try_once(world: str, seed: int, settings: Settings = LEAN) -> dict[str, Any]
         maintain_order="left",
     )
     anywhere = made.truth.probabilities(pairs)
+    often = np.outer(made.truth.users["activity"], made.truth.items["popularity"]).ravel()
     for outcome, column in OUTCOMES.items():
         one = scored[f"{outcome}/logistic"]
         lift = measure_lift(one, int(rows.liked.sum()))
         forecasts = {kind: trial.forecasts[f"{outcome}/logistic/{kind}"] for kind in CHAIN}
+        scored_rows, others = slice(0, len(rows.score)), slice(len(rows.score), None)
+        truth, even = anywhere[column].to_numpy(), np.ones(len(pairs))
         truths = {
-            "rows": true_losses(forecasts, slice(0, len(rows.score)), on_rows[column].to_numpy()),
-            "pairs": true_losses(forecasts, slice(len(rows.score), None), anywhere[column].to_numpy()),
+            "rows": true_losses(forecasts, scored_rows, on_rows[column].to_numpy(), even[: len(rows.score)]),
+            "pairs": true_losses(forecasts, others, truth, even),
+            "shown": true_losses(forecasts, others, truth, often),
         }
         pieces = {
             "lift": ("habit", "real"),
@@ -100,13 +105,20 @@ def all_ids(made: Simulation) -> tuple[tuple[pl.DataFrame, str], tuple[pl.DataFr
 
 
 def true_losses(
-    forecasts: dict[str, NDArray[np.float64]], where: slice, truth: NDArray[np.float64]
+    forecasts: dict[str, NDArray[np.float64]],
+    where: slice,
+    truth: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> dict[str, float]:
     """Compute the expected loss of each kind of arm, in shares of the entropy of the true mean."""
-    entropy = float(binary_entropy(truth.mean()))
+    entropy = float(binary_entropy(np.average(truth, weights=weights)))
+
+    def lose(p: NDArray[np.float64]) -> float:
+        losses = -(truth * np.log(p) + (1 - truth) * np.log1p(-p))
+        return float(np.average(losses, weights=weights))
+
     return {
-        kind: float(np.mean([-(truth * np.log(p) + (1 - truth) * np.log1p(-p)) for p in found[:, where]]))
-        / entropy
+        kind: float(np.mean([lose(p) for p in found[:, where]])) / entropy
         for kind, found in forecasts.items()
     }
 
@@ -131,8 +143,10 @@ def summarise(trials: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
                 "adds": sum(one["lift"]["lower"] > 0 for one in views),
                 "most": int(binom.ppf(0.995, n, 0.05)),
                 "lift_rows": sum(covers(one["lift"], "rows") for one in views),
+                "lift_shown": sum(covers(one["lift"], "shown") for one in views),
                 "lift_pairs": sum(covers(one["lift"], "pairs") for one in views),
                 "taste_rows": sum(covers(one["taste"], "rows") for one in views),
+                "taste_shown": sum(covers(one["taste"], "shown") for one in views),
                 "taste_pairs": sum(covers(one["taste"], "pairs") for one in views),
                 "least": int(binom.ppf(0.005, n, 0.95)),
                 "taste_adds": sum(one["taste"]["lower"] > 0 for one in views),
