@@ -5,8 +5,9 @@
 A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, two draws of each placebo, 8 factors.
 The truth is what the same trained models and draws would lose on average under the world's own probabilities: over
 all pairs of users and items (`pairs`), over all pairs as often as users come and items are shown (`shown`), and over
-the scored exposures (`rows`). The interval is of exposures like the logged ones. With --into, trials are kept a line each and a later call
-goes on.
+the scored exposures (`rows`). The interval is of exposures like the logged ones.
+
+With --into, trials are kept a line each and a later call goes on. Worlds of one seed share their draws.
 """
 
 from __future__ import annotations
