@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from recsys.audit._controls import check_after, check_before, moved_by_habit, stop_on_alarm
+from recsys.audit._controls import check_after, check_before, moved_by, stop_on_alarm
 from recsys.audit._curves import measure_doses, measure_exchange, trace_curves
 from recsys.audit._dwell import Given, follow_dwell
 from recsys.audit._ladder import climb_ladder
@@ -140,7 +140,7 @@ def _judge(
     plan: Plan, given: Given, lifts: tuple[Lift, ...], trial: Trial, planted: Control, past_likes: int
 ) -> Verdict:
     primary = [one for one in lifts if one.outcome == plan.primary]
-    moved = moved_by_habit(trial.checks)
+    moved = moved_by(trial.checks)
     verdict = judge(
         primary,
         plan.audit.margin,

@@ -15,7 +15,7 @@ from recsys.audit._questions import Climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, Control, Lift, PlaceboCheck
 from recsys.audit._rows import AuditRows, gather_rows
 from recsys.audit._trial import READ, Bench, Trial
-from recsys.audit._verdict import LEAST_MOVED
+from recsys.audit._verdict import LEAST_MOVED, Moved
 from recsys.errors import GateError
 from recsys.inference import between_seeds, two_way_standard_error
 from recsys.split import log_before
@@ -175,16 +175,17 @@ def check_real_not_worse(lift: Lift) -> Control:
 
 def check_moved(checks: tuple[PlaceboCheck, ...]) -> Control:
     """See that the habit placebo moves at least a quarter of the likes; if not, nothing is called redundant."""
-    moved = moved_by_habit(checks)
+    moved = moved_by(checks).habit
     said = f"the habit placebo moves {100 * moved:.0f} % of the likes"
     if moved < LEAST_MOVED:
         said = f"the placebo barely moves: lift understated; {said}"
     return Control("placebo_moves", moved >= LEAST_MOVED, False, said)
 
 
-def moved_by_habit(checks: tuple[PlaceboCheck, ...]) -> float:
-    """Give the share of likes that the habit placebo moved."""
-    return next(one.moved for one in checks if one.kind == PRIMARY_PLACEBO)
+def moved_by(checks: tuple[PlaceboCheck, ...]) -> Moved:
+    """Give the shares of likes that the placebos behind the verdict moved."""
+    moved = {one.kind: one.moved for one in checks}
+    return Moved(moved["habit"], moved["habit_crowd"])
 
 
 def check_mixing(checks: tuple[PlaceboCheck, ...]) -> Control:
