@@ -11,6 +11,8 @@ import pytest
 from scipy.stats import t as student
 
 from recsys.audit import PIECES, PLACEBOS, Lift
+from recsys.audit._controls import check_placebos_alike, check_real_not_worse
+from recsys.audit._lift import Scored
 from recsys.audit._verdict import Moved, judge, put_in_sentences
 from recsys.inference import (
     SeededDifference,
@@ -180,3 +182,31 @@ def test_taste_is_the_second_test_and_needs_dwell() -> None:
     flags = judge(lifts, DELTA, "flags, not dwell", planted_found=True, moved=MOVED, past_likes=1000)
     assert flags.taste is None
     assert "not estimable" in " ".join(put_in_sentences(flags, lifts, MOVED, True))
+
+
+@pytest.mark.parametrize(("error", "said"), [(math.nan, "more users"), (0.0, "No likes change a forecast")])
+def test_an_error_that_says_nothing_is_no_alarm_and_no_sensitivity(error: float, said: str) -> None:
+    lifts = [lift("logistic", 0.0, error)]
+    assert check_real_not_worse(lifts[0]).passed
+    found = judge(lifts, DELTA, "dwell", planted_found=False, moved=MOVED, past_likes=1000)
+    assert found.inconclusive
+    sentences = " ".join(put_in_sentences(found, lifts, MOVED, False))
+    assert said in sentences
+    assert "nan" not in sentences
+    assert "four of five cases" not in sentences
+
+
+def test_two_draws_of_a_placebo_over_one_user_are_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    losses = {kind: rng.random((2, 60)) for kind in PLACEBOS}
+    ones = np.ones(60, np.bool_)
+    scored = Scored(
+        "z",
+        "logistic",
+        ones,
+        rng.random(60) < 0.5,
+        np.zeros(60, np.int32),
+        np.arange(60, dtype=np.int32),
+        losses,
+    )
+    assert check_placebos_alike(scored).passed

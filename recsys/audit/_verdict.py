@@ -162,13 +162,20 @@ def _say_verdict(verdict: Verdict) -> list[str]:
 
 def _say_lift(one: Lift) -> str:
     ends = one.value.interval
+    between = f"95 % interval {100 * ends.low:.2f} to {100 * ends.high:.2f}"
     return (
-        f"Under the {one.head} head the lift is {100 * one.value.value:.2f} NE points (95 % interval "
-        f"{100 * ends.low:.2f} to {100 * ends.high:.2f}), over likes drawn anew within each user."
+        f"Under the {one.head} head the lift is {100 * one.value.value:.2f} NE points "
+        f"({'no interval' if math.isnan(ends.low) else between}), over likes drawn anew within each user."
     )
 
 
 def _say_what_it_takes(verdict: Verdict) -> str:
+    if math.isnan(verdict.minimum_detectable_effect):
+        return (
+            "One user's rows are scored: how sure the lift is cannot be said. It takes a log of more users."
+        )
+    if not verdict.minimum_detectable_effect:
+        return "No likes change a forecast: the heads found nothing to learn from in this log."
     effect = f"{100 * verdict.minimum_detectable_effect:.2g} NE points"
     if verdict.likes_needed is None:
         return f"The smallest effect that this log would show in four of five cases is {effect}."
