@@ -73,7 +73,7 @@ def audit(
     >>> lean = AuditSettings(seeds=2, placebos=2, heads=("logistic",))
     >>> found = audit(log, Settings(audit=lean, model=ModelSettings(factors=4, iterations=2)))
     >>> found.verdict.outcome, [rung.name for rung in found.known.ladder][:3]
-    ('long_view', ['R0', 'R1', 'R2'])
+    ('dwell_seconds', ['R0', 'R1', 'R2'])
 
     """
     settings = settings or Settings()
