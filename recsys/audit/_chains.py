@@ -26,6 +26,7 @@ def resettle(
     strata : ndarray of int64, shape (n,)
         Ascending.
     log_odds : ndarray of float64, shape (n,)
+        Of a like on each row, up to a constant a stratum; 30 below the stratum's highest counts as 30 below.
     moves : int
         Likes that are taken up and set down again.
     seed : int
@@ -72,6 +73,7 @@ def exchange(
     users, items : ndarray of int64, shape (n,)
         Codes.
     log_odds : ndarray of float64, shape (n,)
+        Of a like on each row, up to a constant a user and a constant an item.
     moves : int
         Proposals.
     seed : int

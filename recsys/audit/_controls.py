@@ -149,8 +149,9 @@ def check_placebos_alike(scored: Scored) -> Control:
 
     Notes
     -----
-    ``t = (m_0 - m_1) / sqrt(V_cluster + 2 a)``, a pooled over the other placebos: estimated from these draws, it would
-    swallow what it is to find.
+    ``t = (m_0 - m_1) / sqrt(V_cluster + 2 a)``, a the mean over the other placebos: estimated from these draws, it
+    would swallow what it is to find. Passes within the two-sided 99.9 % bounds of Student's t with 3 (R - 1) degrees
+    of freedom, R draws of each of the three.
 
     """
     losses, others = scored.losses[PRIMARY_PLACEBO], [one for one in PLACEBOS if one != PRIMARY_PLACEBO]

@@ -33,12 +33,12 @@ class Curves:
     Attributes
     ----------
     by_first, by_share, by_behaviour : dict of float to ndarray of float64, shape (m,)
-        By number of first likes, by share of all likes (0: behaviour only, since features of no likes at all would tell
-        how much users were shown), by share of behaviour with all likes.
+        In nats. By number of first likes, by share of all likes (0: behaviour only, since features of no likes at all
+        would tell how much users were shown), by share of behaviour with all likes.
     dosed : ndarray of bool, shape (m,)
         Rows of the users whose first likes were counted.
-    likes : dict of float to int
-        Likes left, by number of first likes and by share.
+    likes : dict of str to dict of float to int
+        Likes left: of `first`, by number of first likes; of `share`, by share.
 
     """
 
@@ -234,7 +234,7 @@ def cross_from_above(shares: Sequence[float], beyond: NDArray[np.float64]) -> fl
     Returns
     -------
     float or None
-        None where it starts above 0, or never reaches it.
+        None where it starts at 0 or above, or never reaches 0.
 
     Examples
     --------

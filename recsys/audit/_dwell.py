@@ -13,7 +13,7 @@ from recsys.audit._rows import AuditRows
 from recsys.matrix import distinct_codes
 from recsys.schema import DWELL
 
-#: Non-likes of the same user that each like is held against.
+#: Non-likes of the same stratum that each like is compared with.
 CONTROLS = 10
 _INNER_KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _MOST_LIKES = 50_000
@@ -31,7 +31,7 @@ class Given:
     name : str
         `dwell`; `flags, not dwell`; or `nothing`.
     log_odds : ndarray of float64, shape (n,)
-        Of a press on each known row, up to a constant a user.
+        Of a press on each known row, up to a constant for each user on each side of the calibrate cut.
 
     """
 
@@ -46,9 +46,9 @@ def follow_dwell(rows: AuditRows, signals: tuple[str, ...], seed: int) -> Given:
     ----------
     rows : AuditRows
     signals : tuple of str
-        Those with enough rows before the cut.
+        Those with enough rows before the calibrate window.
     seed : int
-        Of the non-likes that likes are held against.
+        Of the non-likes that likes are compared with.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def fit_conditional_logit(
     ----------
     design : ndarray of float64, shape (n, d)
     liked : ndarray of bool, shape (n,)
-    strata : ndarray of int, shape (n,)
-        Users.
+    strata : ndarray of int32, shape (n,)
+        Codes: a user on one side of the calibrate cut.
     seed : int
 
     Returns
@@ -87,7 +87,8 @@ def fit_conditional_logit(
     Notes
     -----
     Maximises ``sum_i log(exp x_i w / sum_{k in set i} exp x_k w) - |w|^2 / 2`` by Newton steps; the set of a like
-    is itself and its controls, drawn with replacement.
+    is itself and its controls, drawn with replacement. Likes whose stratum holds no other row say nothing; at
+    most 50,000 likes are used, drawn at random.
 
     References
     ----------
@@ -129,7 +130,10 @@ def _maximise(beyond: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
 
 
 def _spline(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cubic spline of ln(1 + dwell), and whether it is unknown; shape (n, knots + 4)."""
+    """Bend ln(1 + dwell) between its quantiles, and say where it is unknown, shape (n, inner knots + 4).
+
+    Of one value everywhere only the latter is left, shape (n, 1).
+    """
     unknown = np.isnan(seconds)
     x = np.log1p(np.where(unknown, 0.0, seconds))
     inner = np.unique(np.quantile(x[~unknown], _INNER_KNOTS))
@@ -144,7 +148,7 @@ def _spline(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _flag(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A signal in its own unit, and whether it is unknown; shape (n, 2)."""
+    """Give ln(1 + signal), 0 where it is unknown, and whether it is, shape (n, 2)."""
     unknown = np.isnan(values)
     return np.column_stack([np.log1p(np.where(unknown, 0.0, values)), unknown])
 

@@ -17,7 +17,7 @@ from recsys.audit._result import PlaceboCheck
 from recsys.audit._rows import AuditRows
 from recsys.matrix import distinct_codes
 
-#: Steps a like, to the hub and from there to each placebo.
+#: Steps a like, to the hub and from there to each placebo: within strata, and where both margins are kept.
 MOVES = 60
 SWAPS = 600
 _Chain = Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
@@ -53,7 +53,8 @@ def draw_placebos(
         Log-odds of a press on each known row.
     kind : str
         `global` keeps the number of likes before the calibrate window and after; `dwell` draws them with odds
-        ``exp f(dwell)``; `habit` keeps every user's count beside; `habit_crowd` every item's count too.
+        ``exp f(dwell)``; `habit` keeps every user's count too; `habit_crowd` every item's as well. All counts are kept
+        on each side of the calibrate cut.
     draws : int
         At least 2.
     seed : int

@@ -24,7 +24,7 @@ _ARMS = 2
 
 
 def plant(bench: Bench) -> dict[str, NDArray[np.float64]]:
-    """Forecast the primary outcome from likes that lean to what users will go for in the test window.
+    """Forecast the primary outcome from likes that lean to what users go for after the calibrate cut.
 
     Parameters
     ----------
@@ -53,12 +53,21 @@ def plant(bench: Bench) -> dict[str, NDArray[np.float64]]:
 
 
 def know_the_future(bench: Bench) -> Given:
-    """Give presses the log-odds of dwell, and beside them how like the item is to what will be gone for.
+    """Add to the log-odds of dwell how close the item is to those for which its user goes later.
+
+    Parameters
+    ----------
+    bench : Bench
+
+    Returns
+    -------
+    Given
 
     Notes
     -----
-    ``sum_i (z_i - mean z of u) cos(item i, item j)`` over the user's exposures i of the calibrate and the test window,
-    between items in the space of the factorisation of exposures; over its standard deviation.
+    What is added for item j is twice ``sum_i (z_i - mean z of u) cos(item i, item j)`` over the user's exposures i of
+    the calibrate and the test window, between items in the space of the factorisation of exposures; over its standard
+    deviation.
 
     """
     rows, primary = bench.rows, bench.plan.primary
@@ -103,7 +112,7 @@ def check_planted(scored: Scored, rows: AuditRows, forecasts: NDArray[np.float64
 
 
 def planted_lift(scored: Scored, forecasts: NDArray[np.float64]) -> SeededDifference:
-    """Measure the lift of planted likes over the habit placebo."""
+    """Measure the lift of planted likes over the habit placebo, in shares of entropy."""
     own = forecasts[:, : len(scored.known)][:, scored.known]
     losses = np.stack([log_losses(scored.labels, one) for one in own])
     return seeded_difference(

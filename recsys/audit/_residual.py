@@ -97,7 +97,7 @@ def residual_press(
 
 
 def _exposures(log: EventLog, outcome: str) -> pl.DataFrame:
-    """Take the exposures in an order that is the log's content, not its file's."""
+    """Take the exposures in an order that follows from their content, not from the file."""
     rows = log.exposures.filter(~pl.col(FACTORS_ONLY)).sort(USER, TIME, ITEM)
     usual = median_positive(rows[outcome].cast(pl.Float64).fill_null(float("nan")).to_numpy())
     came_about = (pl.col(outcome) >= usual).cast(pl.Float64).alias(CAME_ABOUT)

@@ -93,6 +93,7 @@ class Lift:
     value : SeededDifference
         Over the mean habit placebo; above 0 likes help.
     bits_per_like : float
+        ``value H(z) rows / past likes``, H(z) the entropy of the outcome in bits.
     by_placebo : dict of str to SeededDifference
         Over each of `PLACEBOS`.
     pieces : dict of str to SeededDifference
@@ -100,7 +101,8 @@ class Lift:
     rank_p : float
         ``(1 + #{placebo loss <= real}) / (R + 1)`` over the draws of the habit placebo.
     p_holm : float or None
-        One-sided, after Holm over the secondary outcomes; None for the primary outcome.
+        One-sided, after Holm over the secondary outcomes under the first head; None for the primary outcome, and
+        under other heads.
     rows, events, users : int
         Scored exposures in which the outcome is known, how often it came about, whose.
 
@@ -129,8 +131,8 @@ class PlaceboCheck:
     moved : float
         Mean share of the likes that stand elsewhere than in the log.
     overlap_halfway, overlap : float
-        Share of the likes that two draws and the log share, after half of the steps and after all: a chain that
-        has mixed no longer moves away.
+        Share of the likes that two draws have in common, after half of the steps and after all: chains that have
+        mixed no longer move apart.
 
     """
 
@@ -171,7 +173,7 @@ class Verdict:
     margin : float
         In shares of entropy, set before looking.
     given : str
-        What placebos hold fixed: `dwell`, or `flags, not dwell`.
+        What placebos hold fixed: `dwell`; `flags, not dwell`; or `nothing`.
     by_head : dict of str to dict of str to bool
         What holds under each head: `adds_signal`, `materially`, `redundant`, `harms`.
     adds_signal, materially, redundant, negligible, harms, inconclusive : bool
@@ -181,7 +183,7 @@ class Verdict:
     minimum_detectable_effect : float
         At 80 % power: ``2.49 SE``, of the head that is less sure.
     likes_needed : int or None
-        Past likes of a log like this one at which the margin could be detected; None where it already can.
+        Past likes of a log like this one at which the margin could be detected; None where it already can be.
     sentences : tuple of str
         The first is the verdict; then what a person can repeat.
 
@@ -218,7 +220,7 @@ class Dose:
     dose : float
         k, or the share.
     lift : Estimate
-        Over no likes at all (of these users), on the same rows, in shares of entropy.
+        On the same rows, in shares of entropy: `first` over none of these users' likes, `share` over behaviour only.
     users, likes : int
         Whose rows were scored; likes that were left.
 

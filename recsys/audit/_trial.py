@@ -62,8 +62,9 @@ class Arm:
     kind : str
         `real`, or a placebo.
     draw : int
+        Of its kind, counted from 0.
     seed : int
-        Of the factorisations.
+        The start of the factorisations, counted from 0.
 
     """
 
@@ -179,6 +180,7 @@ def set_bench(
     threads : int, optional
         At least 1.
     shelf : Shelf
+        Where finished arms are kept.
     ladder : bool, optional
         Whether to climb the ladder.
 
@@ -197,7 +199,7 @@ def set_bench(
 
 
 def seed_of(plan: Plan, place: int) -> int:
-    """Spawn the seed of the factorisations' starts."""
+    """Spawn the seed of the factorisations of a start, counted from 0."""
     sequence = np.random.SeedSequence([plan.model.seed, place])
     return int(sequence.generate_state(1)[0] >> 1)
 

@@ -34,6 +34,7 @@ def judge(
     moved : float
         Share of the likes that the habit placebo moved.
     past_likes : int
+        Known before the test window.
 
     Returns
     -------
@@ -42,7 +43,10 @@ def judge(
     Notes
     -----
     Bounds are one-sided 95 %. Adds signal: lower > 0; materially: lower > margin; redundant: upper < margin, the
-    planted positive found, and a quarter of the likes moved; negligible: both; harms: upper < 0; each under every head.
+    planted positive found, and a quarter of the likes moved; harms: upper < 0; each
+    under every head. Negligible: adds signal and redundant; inconclusive: none of adds signal, redundant and harms.
+    Minimum detectable effect ``MDE = 2.49 SE``, SE the largest of the heads'; likes needed
+    ``past_likes (MDE / margin)^2``, rounded up.
 
     """
     may_be_redundant = planted_found and moved >= LEAST_MOVED
@@ -93,6 +97,7 @@ def put_in_sentences(
     lifts : sequence of Lift
         Of the primary outcome, one a head.
     moved : float
+        Share of the likes that the habit placebo moved.
     planted_found : bool
 
     Returns
@@ -140,7 +145,7 @@ def _say_verdict(verdict: Verdict) -> list[str]:
             f"Redundant within the margin: past likes help in {what} by less than {points}, if at all."
         )
     if verdict.harms:
-        said.append(f"Past likes harm in {what}: models that read placebos in their place are better.")
+        said.append(f"Past likes do harm in {what}: models that read placebos in their place are better.")
     return said
 
 
