@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from recsys.audit._rows import AuditRows
+from recsys.features import as_numbers
 from recsys.matrix import distinct_codes
 from recsys.schema import DWELL
 
@@ -57,9 +58,9 @@ def follow_dwell(rows: AuditRows, signals: tuple[str, ...], seed: int) -> Given:
     """
     known, flags = rows.known, [name for name in signals if name != DWELL]
     if DWELL in known.columns and 1 - known[DWELL].null_count() / len(known) >= _LEAST_KNOWN:
-        name, design = "dwell", _spline(_values(known, DWELL))
+        name, design = "dwell", _spline(as_numbers(known, DWELL))
     elif flags:
-        name, design = "flags, not dwell", np.column_stack([_flag(_values(known, one)) for one in flags])
+        name, design = "flags, not dwell", np.column_stack([_flag(as_numbers(known, one)) for one in flags])
     else:
         return Given("nothing", np.zeros(len(known)))
     strata = distinct_codes(pl.Series(rows.users.astype(np.int64) * 2 + rows.late))
@@ -87,7 +88,7 @@ def fit_conditional_logit(
     Notes
     -----
     Maximises ``sum_i log(exp x_i w / sum_{k in set i} exp x_k w) - |w|^2 / 2`` by Newton steps; the set of a like
-    is itself and its controls, drawn with replacement. Likes whose stratum holds no other row say nothing; at
+    is itself and its controls, drawn with replacement. Likes whose stratum holds no unliked row say nothing; at
     most 50,000 likes are used, drawn at random.
 
     References
@@ -151,7 +152,3 @@ def _flag(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give ln(1 + signal), 0 where it is unknown, and whether it is, shape (n, 2)."""
     unknown = np.isnan(values)
     return np.column_stack([np.log1p(np.where(unknown, 0.0, values)), unknown])
-
-
-def _values(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -14,7 +14,7 @@ from recsys.audit._looks import Look
 from recsys.audit._plan import Plan
 from recsys.audit._rows import AuditRows
 from recsys.config import ModelSettings
-from recsys.features import RATE, reads, reads_likes
+from recsys.features import RATE, as_numbers, reads, reads_likes
 from recsys.matrix import IdIndex
 from recsys.probability import (
     FLOOR,
@@ -221,10 +221,10 @@ def prepare_climb(rows: AuditRows, plan: Plan, look: Look, threads: int) -> Clim
 
 
 def _same_exposure(table: pl.DataFrame, rows: AuditRows) -> NDArray[np.float64]:
-    """Describe what was done on the exposure itself but for pressing: logs, squares, whether it is unknown."""
+    """Describe what was done on the exposure apart from the press: ln(1 + x), its square, and whether x is unknown."""
     columns = []
     for name in dict.fromkeys((*rows.log.signals, *rows.log.outcomes)):
-        values = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        values = as_numbers(table, name)
         unknown = np.isnan(values)
         log = np.log1p(np.where(unknown, 0.0, values))
         columns += [log, log**2, unknown.astype(np.float64)]
