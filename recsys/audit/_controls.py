@@ -14,7 +14,7 @@ from recsys.audit._placebo import Placebos
 from recsys.audit._questions import Climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, Control, Lift, PlaceboCheck
 from recsys.audit._rows import AuditRows, gather_rows
-from recsys.audit._trial import READ, Bench, Trial
+from recsys.audit._trial import READ, REAL, Bench, Trial
 from recsys.audit._verdict import LEAST_MOVED
 from recsys.errors import GateError
 from recsys.inference import between_seeds, two_way_standard_error
@@ -59,7 +59,7 @@ def check_cut(bench: Bench, placebos: list[Placebos]) -> Control:
     rows = bench.rows
     before = log_before(rows.log, rows.windows.test.cut)
     again = gather_rows(before, rows.windows, score=rows.score)
-    liked = {"real": rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
+    liked = {REAL: rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
     fresh = bench.observe(again)
     changed: list[str] = []
     for kind, likes in liked.items():

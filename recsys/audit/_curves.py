@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.audit._lift import Scored
+from recsys.audit._lift import Scored, fall_in_shares
 from recsys.audit._looks import Look, Material
 from recsys.audit._result import Dose, ExchangeRate
 from recsys.audit._rows import AuditRows
 from recsys.audit._trial import BEHAVIOUR, REAL, Answers, Arm, Bench, run_arms
-from recsys.inference import Estimate, bootstrap_sums, paired_difference, percentile_interval, user_sums
+from recsys.inference import bootstrap_sums, percentile_interval, user_sums
 from recsys.matrix import IdIndex
 from recsys.metrics import log_losses
 from recsys.schema import USER
@@ -177,8 +177,7 @@ def measure_doses(scored: Scored, curves: Curves, past_likes: int) -> tuple[Dose
     ):
         users, items = scored.users[whose], scored.items[whose]
         for dose in sorted(losses)[1:]:
-            fall = paired_difference(losses[0.0][whose], losses[dose][whose], users, items)
-            lift = Estimate(*(end / scored.entropy for end in (fall.value, fall.low, fall.high)))
+            lift = fall_in_shares(losses[0.0][whose], losses[dose][whose], users, items, scored.entropy)
             found.append(Dose(kind, dose, lift, len(np.unique(users)), likes[kind][dose]))
     return tuple(found)
 

@@ -182,7 +182,7 @@ class Climb:
     def folds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Deal the users of both windows into folds: of the learned rows, and of the scored ones."""
         both = np.concatenate([self.learn_users, self.score_users])
-        dealt = user_folds(both.astype(np.int32), _FOLDS, 0)
+        dealt = user_folds(both.astype(np.int32), _FOLDS, seed=0)
         return dealt[: len(self.learn_users)], dealt[len(self.learn_users) :]
 
     def users_in_both(self) -> int:
@@ -194,7 +194,7 @@ class Climb:
         )
 
     def forecast(self, look: Look, rung: str) -> NDArray[np.float64]:
-        """Forecast the scored rows from a rung, shape (n_score,)."""
+        """Forecast the scored rows from a rung, R1 to R5, shape (n_score,); pairs beyond them are left out."""
         use = RUNGS.get(rung, RUNGS["R4"])
         columns = [look.names.index(name) for name in self.names if use(name)]
         names = [look.names[column] for column in columns]
