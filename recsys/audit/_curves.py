@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.audit._arms import Arm
 from recsys.audit._lift import Scored, fall_in_shares
 from recsys.audit._looks import Look, Material
 from recsys.audit._result import Dose, ExchangeRate
 from recsys.audit._rows import AuditRows
-from recsys.audit._trial import BEHAVIOUR, REAL, Answers, Arm, Bench, run_arms
+from recsys.audit._trial import BEHAVIOUR, REAL, Answers, Bench, run_arms
 from recsys.inference import bootstrap_sums, percentile_interval, user_sums
 from recsys.matrix import IdIndex
 from recsys.metrics import log_losses

@@ -6,13 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.audit._arms import Arm
 from recsys.audit._dwell import Given
 from recsys.audit._lift import Scored
 from recsys.audit._looks import Look, Material
 from recsys.audit._placebo import draw_placebos
 from recsys.audit._result import PRIMARY_PLACEBO, Control
 from recsys.audit._rows import AuditRows
-from recsys.audit._trial import Answers, Arm, Bench, run_arms
+from recsys.audit._trial import Answers, Bench, run_arms
 from recsys.inference import SeededDifference, seeded_difference
 from recsys.metrics import log_losses
 from recsys.schema import EXPOSED, ITEM, USER
