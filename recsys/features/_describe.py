@@ -176,7 +176,7 @@ def build_tables(
 def attach_users(
     history: History, pairs: dict[str, NumberedPairs], told: dict[str, Told]
 ) -> dict[str, Affinities]:
-    """Say what users make of creators and categories beyond what others do, a column an outcome."""
+    """Say what users make of creators and categories beyond what both are to everyone, a column an outcome."""
     return {
         kind: Affinities(
             len(history.indices[kind]),
