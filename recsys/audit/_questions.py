@@ -145,10 +145,11 @@ def rates_of(outcome: str) -> tuple[str, str]:
     return f"{USER}:{RATE}{outcome}", f"{ITEM}:{RATE}{outcome}"
 
 
-#: What each rung reads: behaviour; and how often this user presses; and how often this item is liked; and the rest.
+#: What a user's habit of pressing tells, and what the crowd's likes of an item do.
 _HABIT = (f"{USER}:{RATE}{LIKED}", f"{USER}:lately:{LIKED}", f"{USER}:liked_lately")
 _CROWD = (f"{ITEM}:{RATE}{LIKED}", f"appeal:{LIKED}", "lately_by_appeal")
-RUNGS: dict[str, Callable[[str], bool]] = {
+#: Each rung reads what the one below does and more: behaviour, habit, crowd, the rest.
+MAY_READ: dict[str, Callable[[str], bool]] = {
     "R1": lambda name: not reads_likes(name),
     "R2": lambda name: not reads_likes(name) or name in _HABIT,
     "R3": lambda name: not reads_likes(name) or name in _HABIT + _CROWD,
@@ -195,7 +196,7 @@ class Climb:
 
     def forecast(self, look: Look, rung: str) -> NDArray[np.float64]:
         """Forecast the scored rows from a rung, R1 to R5, shape (n_score,); pairs beyond them are left out."""
-        use = RUNGS.get(rung, RUNGS["R4"])
+        use = MAY_READ.get(rung, MAY_READ["R4"])
         columns = [look.names.index(name) for name in self.names if use(name)]
         names = [look.names[column] for column in columns]
         learn, score = look.learn[:, columns], look.score[: len(self.score_users)][:, columns]

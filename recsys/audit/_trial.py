@@ -17,7 +17,7 @@ from recsys.audit._dwell import Given
 from recsys.audit._looks import Look, Material, gather_material
 from recsys.audit._placebo import Placebos, draw_placebos
 from recsys.audit._plan import Plan
-from recsys.audit._questions import RUNGS, Answer, Climb, Question, ask, prepare_climb
+from recsys.audit._questions import MAY_READ, Answer, Climb, Question, ask, prepare_climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, PlaceboCheck
 from recsys.audit._rows import AuditRows
 from recsys.engines import Engine, engine_for
@@ -100,7 +100,7 @@ class Bench:
                     f"{name}/{BEHAVIOUR}", question.answer(look, lambda one: not reads_likes(one))
                 )
         if kind == REAL and self.climb:
-            answers |= {f"{LADDER}/{rung}": self.climb.forecast(look, rung) for rung in (*RUNGS, "R5")}
+            answers |= {f"{LADDER}/{rung}": self.climb.forecast(look, rung) for rung in (*MAY_READ, "R5")}
         if kind == PRIMARY_PLACEBO and self.climb:
             answers[f"{LADDER}/R4°"] = self.climb.forecast(look, "R4")
         return answers
