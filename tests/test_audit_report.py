@@ -282,10 +282,6 @@ def test_where_nothing_is_estimable_words_stand_and_no_figure(sparse: Element) -
         "Not estimable from this log. It needs items shown at random",
         "No control was run",
         "There is no segment whose lift could be estimated",
-        "The second test, of the taste piece, is not estimable: it needs dwell before the cut.",
-        "given flags, not dwell",
-        "The smallest lift that could be found is not estimable",
-        "About 48,000 past likes of a log like this one would be needed",
         "No settings were recorded",
     ):
         assert said in text

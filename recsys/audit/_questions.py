@@ -28,7 +28,7 @@ from recsys.schema import ITEM, LIKED, USER
 
 _FOLDS = 5
 #: Trees cost thirty times what a regression does, and their calibrator hardly moves with the number of folds.
-_BOOSTED_FOLDS = 3
+_BOOSTED_FOLDS = 2
 _ROWS_AT_ONCE = 8192
 
 

@@ -152,27 +152,9 @@ def say_verdict(audit: Audit) -> list[str]:
     list of str
 
     """
-    verdict = audit.verdict
-    detectable = verdict.minimum_detectable_effect
-    said = list(verdict.sentences[1:])
-    said.append(
-        f"The margin, {100 * verdict.margin:g} NE points, and the outcome were fixed before anything was scored."
-    )
-    said.append(
-        f"A lift of {100 * detectable:.2f} NE points would be found with 80 % power, by the head that is less sure."
-        if math.isfinite(detectable)
-        else "The smallest lift that could be found is not estimable."
-    )
-    if verdict.likes_needed is not None:
-        said.append(
-            f"About {verdict.likes_needed:,} past likes of a log like this one would be needed to detect the margin; "
-            f"it has {audit.rows.get('past_likes', 0):,}."
-        )
-    if verdict.given != "dwell":
-        said.append(f"All of it is given {verdict.given}: placebos know of dwell only what the flags tell.")
-    if verdict.taste is None:
-        said.append("The second test, of the taste piece, is not estimable: it needs dwell before the cut.")
-    return said
+    margin = 100 * audit.verdict.margin
+    fixed = f"The margin, {margin:g} NE points, and the outcome were fixed before anything was scored."
+    return [*audit.verdict.sentences[1:], fixed]
 
 
 def say_controls(audit: Audit) -> str:

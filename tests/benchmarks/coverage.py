@@ -4,8 +4,10 @@
 
 A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, two draws of each placebo, 8 factors.
 The truth is what the same trained models and draws would lose on average under the world's own probabilities: over
-all pairs of users and items, and over the scored exposures. With --into, trials are kept a line each and a later call
-goes on.
+all pairs of users and items (`pairs`), over all pairs as often as users come and items are shown (`shown`), and over
+the scored exposures (`rows`). The interval is of exposures like the logged ones.
+
+With --into, trials are kept a line each and a later call goes on. Worlds of one seed share their draws.
 """
 
 from __future__ import annotations
@@ -64,14 +66,20 @@ def try_once(world: str, seed: int, settings: Settings = LEAN) -> dict[str, Any]
         trial = run_trial(bench, draw_all(bench))
     scored = score_trial(rows, plan, trial)
     found: dict[str, Any] = {"world": world, "seed": seed, "moved": [one.moved for one in trial.checks]}
-    truths = {"rows": truth_of(made, rows.score), "pairs": made.truth.probabilities(pairs)}
-    where = {"rows": slice(0, len(rows.score)), "pairs": slice(len(rows.score), None)}
+    anywhere = made.truth.probabilities(pairs)
+    often = np.outer(made.truth.users["activity"], made.truth.items["popularity"]).ravel()
+    scored_rows, others = slice(0, len(rows.score)), slice(len(rows.score), None)
+    truths = {
+        "rows": (scored_rows, truth_of(made, rows.score), np.ones(len(rows.score))),
+        "pairs": (others, anywhere, np.ones(len(pairs))),
+        "shown": (others, anywhere, often),
+    }
     for outcome, column in OUTCOMES.items():
         lift = measure_lift(scored[f"{outcome}/logistic"], int(rows.liked.sum()))
         forecasts = {kind: trial.forecasts[f"{outcome}/logistic/{kind}"] for kind in CHAIN}
         losses = {
-            name: true_losses(forecasts, where[name], truth[column].to_numpy())
-            for name, truth in truths.items()
+            name: true_losses(forecasts, where, truth[column].to_numpy(), weights)
+            for name, (where, truth, weights) in truths.items()
         }
         found[outcome] = beside_truth(lift, losses)
     return found
@@ -105,13 +113,20 @@ def beside_truth(lift: Lift, losses: dict[str, dict[str, float]]) -> dict[str, d
 
 
 def true_losses(
-    forecasts: dict[str, NDArray[np.float64]], where: slice, truth: NDArray[np.float64]
+    forecasts: dict[str, NDArray[np.float64]],
+    where: slice,
+    truth: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> dict[str, float]:
     """Compute the expected loss of each kind of arm, in shares of the entropy of the true mean."""
-    entropy = float(binary_entropy(truth.mean()))
+    entropy = float(binary_entropy(np.average(truth, weights=weights)))
+
+    def lose(p: NDArray[np.float64]) -> float:
+        losses = -(truth * np.log(p) + (1 - truth) * np.log1p(-p))
+        return float(np.average(losses, weights=weights))
+
     return {
-        kind: float(np.mean([-(truth * np.log(p) + (1 - truth) * np.log1p(-p)) for p in found[:, where]]))
-        / entropy
+        kind: float(np.mean([lose(p) for p in found[:, where]])) / entropy
         for kind, found in forecasts.items()
     }
 
@@ -146,8 +161,10 @@ def count_world(world: str, trials: list[dict[str, Any]]) -> dict[str, Any]:
         "adds": above(views, "lift"),
         "most": int(binom.ppf(0.995, n, 0.05)),
         "lift_rows": covered(views, "lift", "rows"),
+        "lift_shown": covered(views, "lift", "shown"),
         "lift_pairs": covered(views, "lift", "pairs"),
         "taste_rows": covered(views, "taste", "rows"),
+        "taste_shown": covered(views, "taste", "shown"),
         "taste_pairs": covered(views, "taste", "pairs"),
         "least": int(binom.ppf(0.005, n, 0.95)),
         "taste_adds": above(views, "taste"),
