@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from scipy.stats import t as student
 
 from recsys.audit import PIECES, PLACEBOS, Lift
-from recsys.audit._verdict import judge, put_in_sentences
+from recsys.audit._controls import check_placebos_alike, check_real_not_worse
+from recsys.audit._lift import Scored
+from recsys.audit._verdict import Moved, judge, put_in_sentences
 from recsys.inference import (
     SeededDifference,
     adjust_holm,
@@ -109,6 +112,7 @@ def lift(head: str, value: float, error: float, taste: float = 0.0) -> Lift:
 
 
 DELTA = 0.001
+MOVED = Moved(0.8, 0.8)
 CASES = {
     "adds_signal": (0.004, 0.002, {"adds_signal"}),
     "materially": (0.004, 0.001, {"adds_signal", "materially"}),
@@ -124,16 +128,16 @@ FLAGS = ("adds_signal", "materially", "redundant", "negligible", "harms", "incon
 def test_every_verdict_holds_where_its_bounds_say_so(name: str) -> None:
     value, error, expected = CASES[name]
     lifts = [lift(head, value, error) for head in ("logistic", "gbm")]
-    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=MOVED, past_likes=1000)
     assert {flag for flag in FLAGS if getattr(found, flag)} == expected
     assert found.minimum_detectable_effect == pytest.approx(2.49 * error)
-    said = " ".join(put_in_sentences(found, lifts, 0.8, True))
+    said = " ".join(put_in_sentences(found, lifts, MOVED, True))
     assert ("Inconclusive" in said) == (name == "inconclusive")
 
 
 @pytest.mark.parametrize("error", [0.0003, 0.0005, 0.002, 0.0071])
 def test_the_likes_needed_are_the_fewest_that_bring_the_detectable_effect_to_the_margin(error: float) -> None:
-    found = judge([lift("gbm", 0.0, error)], DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    found = judge([lift("gbm", 0.0, error)], DELTA, "dwell", planted_found=True, moved=MOVED, past_likes=1000)
 
     def detectable(likes: int) -> float:
         return found.minimum_detectable_effect * math.sqrt(1000 / likes)
@@ -146,7 +150,7 @@ def test_the_likes_needed_are_the_fewest_that_bring_the_detectable_effect_to_the
 
 def test_where_heads_disagree_it_is_inconclusive() -> None:
     lifts = [lift("logistic", 0.004, 0.001), lift("gbm", 0.0, 0.001)]
-    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=MOVED, past_likes=1000)
     assert found.inconclusive
     assert found.by_head["logistic"]["adds_signal"]
     assert not found.by_head["gbm"]["adds_signal"]
@@ -157,18 +161,63 @@ def test_nothing_is_redundant_unless_the_placebo_moves_and_the_planted_is_found(
     planted: bool, moved: float
 ) -> None:
     lifts = [lift("logistic", 0.0, 0.0002)]
-    found = judge(lifts, DELTA, "dwell", planted_found=planted, moved=moved, past_likes=1000)
+    found = judge(lifts, DELTA, "dwell", planted_found=planted, moved=Moved(moved, moved), past_likes=1000)
     assert not found.redundant
     assert found.taste is not None
     assert not found.taste["redundant"]
-    assert "nothing can be called redundant" in " ".join(put_in_sentences(found, lifts, moved, planted))
+    assert "nothing can be called redundant" in " ".join(
+        put_in_sentences(found, lifts, Moved(moved, moved), planted)
+    )
+
+
+@pytest.mark.parametrize(("crowd", "redundant"), [(0.24, False), (0.26, True)])
+def test_taste_is_not_redundant_where_the_placebo_that_keeps_the_crowd_barely_moves(
+    crowd: float, redundant: bool
+) -> None:
+    """Items that few users share leave it no swap: it is then the real likes, and taste is nothing by construction."""
+    lifts = [lift("logistic", 0.004, 0.001, taste=0.0)]
+    lifts = [replace(lifts[0], pieces=dict.fromkeys(PIECES, SeededDifference(0.0, 1e-5, math.inf)))]
+    moved = Moved(0.9, crowd)
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=moved, past_likes=1000)
+    assert found.taste is not None
+    assert found.taste["redundant"] == redundant
+    said = " ".join(put_in_sentences(found, lifts, moved, True))
+    assert ("the crowd piece may hold taste" in said) != redundant
 
 
 def test_taste_is_the_second_test_and_needs_dwell() -> None:
     lifts = [lift("logistic", 0.0, 0.001, taste=0.004)]
-    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=0.8, past_likes=1000)
+    found = judge(lifts, DELTA, "dwell", planted_found=True, moved=MOVED, past_likes=1000)
     assert found.taste is not None
     assert found.taste["adds_signal"]
-    flags = judge(lifts, DELTA, "flags, not dwell", planted_found=True, moved=0.8, past_likes=1000)
+    flags = judge(lifts, DELTA, "flags, not dwell", planted_found=True, moved=MOVED, past_likes=1000)
     assert flags.taste is None
-    assert "not estimable" in " ".join(put_in_sentences(flags, lifts, 0.8, True))
+    assert "not estimable" in " ".join(put_in_sentences(flags, lifts, MOVED, True))
+
+
+@pytest.mark.parametrize(("error", "said"), [(math.nan, "more users"), (0.0, "No likes change a forecast")])
+def test_an_error_that_says_nothing_is_no_alarm_and_no_sensitivity(error: float, said: str) -> None:
+    lifts = [lift("logistic", 0.0, error)]
+    assert check_real_not_worse(lifts[0]).passed
+    found = judge(lifts, DELTA, "dwell", planted_found=False, moved=MOVED, past_likes=1000)
+    assert found.inconclusive
+    sentences = " ".join(put_in_sentences(found, lifts, MOVED, False))
+    assert said in sentences
+    assert "nan" not in sentences
+    assert "four of five cases" not in sentences
+
+
+def test_two_draws_of_a_placebo_over_one_user_are_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    losses = {kind: rng.random((2, 60)) for kind in PLACEBOS}
+    ones = np.ones(60, np.bool_)
+    scored = Scored(
+        "z",
+        "logistic",
+        ones,
+        rng.random(60) < 0.5,
+        np.zeros(60, np.int32),
+        np.arange(60, dtype=np.int32),
+        losses,
+    )
+    assert check_placebos_alike(scored).passed

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from recsys.audit._controls import check_after, check_before, moved_by_habit, stop_on_alarm
+from recsys.audit._controls import check_after, check_before, moved_by, stop_on_alarm
 from recsys.audit._curves import measure_doses, measure_exchange, trace_curves
 from recsys.audit._document import Audit
 from recsys.audit._dwell import Given, follow_dwell
@@ -74,7 +74,7 @@ def audit(
     >>> lean = AuditSettings(seeds=2, placebos=2, heads=("logistic",))
     >>> found = audit(log, Settings(audit=lean, model=ModelSettings(factors=4, iterations=2)))
     >>> found.verdict.outcome, [rung.name for rung in found.known.ladder][:3]
-    ('long_view', ['R0', 'R1', 'R2'])
+    ('dwell_seconds', ['R0', 'R1', 'R2'])
 
     """
     settings = settings or Settings()
@@ -141,7 +141,7 @@ def _judge(
     plan: Plan, given: Given, lifts: tuple[Lift, ...], trial: Trial, planted: Control, past_likes: int
 ) -> Verdict:
     primary = [one for one in lifts if one.outcome == plan.primary]
-    moved = moved_by_habit(trial.checks)
+    moved = moved_by(trial.checks)
     verdict = judge(
         primary,
         plan.audit.margin,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsys.audit._questions import Climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, Control, Lift, PlaceboCheck
 from recsys.audit._rows import AuditRows, gather_rows
 from recsys.audit._trial import READ, REAL, Bench, Trial
-from recsys.audit._verdict import LEAST_MOVED
+from recsys.audit._verdict import LEAST_MOVED, Moved
 from recsys.errors import GateError
 from recsys.inference import between_seeds, two_way_standard_error
 from recsys.split import log_before
@@ -162,7 +163,8 @@ def check_placebos_alike(scored: Scored) -> Control:
     difference = float(losses[0].mean() - losses[1].mean())
     freedom = len(others) * (len(losses) - 1)
     t = difference / np.sqrt(clustered + 2 * between) if difference else 0.0
-    passed = abs(t) <= stdtrit(freedom, 1 - _ALARM / 2)
+    # Of one user's rows t is unknown, and no alarm.
+    passed = not abs(t) > stdtrit(freedom, 1 - _ALARM / 2)
     said = f"two draws of the habit placebo differ by {100 * difference / scored.entropy:+.3f} NE points, t = {t:+.2f}"
     return Control(f"a_a_{scored.head}", bool(passed), True, said)
 
@@ -171,21 +173,24 @@ def check_real_not_worse(lift: Lift) -> Control:
     """Ask whether the placebo beats the real likes beyond chance: likes from after the cut would make it so."""
     upper = lift.value.bound(1 - _ALARM)
     said = f"the 99.9 % upper bound of the lift is {100 * upper:+.2f} NE points"
-    return Control(f"placebo_not_better_{lift.head}", upper >= 0, True, said)
+    if math.isnan(upper):
+        said = "one user's rows are scored: the lift has no upper bound"
+    return Control(f"placebo_not_better_{lift.head}", not upper < 0, True, said)
 
 
 def check_moved(checks: tuple[PlaceboCheck, ...]) -> Control:
     """See that the habit placebo moves at least a quarter of the likes; if not, nothing is called redundant."""
-    moved = moved_by_habit(checks)
+    moved = moved_by(checks).habit
     said = f"the habit placebo moves {100 * moved:.0f} % of the likes"
     if moved < LEAST_MOVED:
         said = f"the placebo barely moves: lift understated; {said}"
     return Control("placebo_moves", moved >= LEAST_MOVED, False, said)
 
 
-def moved_by_habit(checks: tuple[PlaceboCheck, ...]) -> float:
-    """Give the share of likes that the habit placebo moved."""
-    return next(one.moved for one in checks if one.kind == PRIMARY_PLACEBO)
+def moved_by(checks: tuple[PlaceboCheck, ...]) -> Moved:
+    """Give the shares of likes that the placebos behind the verdict moved."""
+    moved = {one.kind: one.moved for one in checks}
+    return Moved(moved["habit"], moved["habit_crowd"])
 
 
 def check_mixing(checks: tuple[PlaceboCheck, ...]) -> Control:

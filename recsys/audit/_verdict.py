@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from recsys.audit._result import Lift, Verdict
 from recsys.inference import SeededDifference
@@ -16,8 +17,22 @@ _TAIL = 0.05
 _FLAGS = ("adds_signal", "materially", "redundant", "harms")
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Shares of the likes that placebos moved, by what they keep."""
+
+    habit: float
+    habit_crowd: float
+
+
 def judge(
-    lifts: Sequence[Lift], margin: float, given: str, *, planted_found: bool, moved: float, past_likes: int
+    lifts: Sequence[Lift],
+    margin: float,
+    given: str,
+    *,
+    planted_found: bool,
+    moved: Moved,
+    past_likes: int,
 ) -> Verdict:
     """Say what holds of the primary outcome under every head.
 
@@ -31,8 +46,7 @@ def judge(
         What placebos hold fixed.
     planted_found : bool
         Whether likes that know the future were told from placebos.
-    moved : float
-        Share of the likes that the habit placebo moved.
+    moved : Moved
     past_likes : int
         Known before the test window.
 
@@ -47,9 +61,10 @@ def judge(
     under every head. Negligible: adds signal and redundant; inconclusive: none of adds signal, redundant and harms.
     Minimum detectable effect ``MDE = 2.49 SE``, SE the largest of the heads'; likes needed
     ``past_likes (MDE / margin)^2``, rounded up.
+    Taste is held against the placebo that keeps crowds too, which must have moved as many.
 
     """
-    may_be_redundant = planted_found and moved >= LEAST_MOVED
+    may_be_redundant = planted_found and moved.habit >= LEAST_MOVED
     by_head = {one.head: _flags(one.value, margin, may_be_redundant) for one in lifts}
     holds = _all(by_head.values())
     least_sure = max(one.value.standard_error for one in lifts)
@@ -57,7 +72,8 @@ def judge(
     needed = math.ceil(past_likes * (detectable / margin) ** 2) if detectable > margin else None
     taste = None
     if given == "dwell":
-        taste = _all([_flags(one.pieces["taste"], margin, may_be_redundant) for one in lifts])
+        taste_may_be = planted_found and moved.habit_crowd >= LEAST_MOVED
+        taste = _all([_flags(one.pieces["taste"], margin, taste_may_be) for one in lifts])
     return Verdict(
         outcome=lifts[0].outcome,
         margin=margin,
@@ -87,7 +103,7 @@ def _all(found: Iterable[dict[str, bool]]) -> dict[str, bool]:
 
 
 def put_in_sentences(
-    verdict: Verdict, lifts: Sequence[Lift], moved: float, planted_found: bool
+    verdict: Verdict, lifts: Sequence[Lift], moved: Moved, planted_found: bool
 ) -> tuple[str, ...]:
     """Write every sentence that holds.
 
@@ -96,8 +112,7 @@ def put_in_sentences(
     verdict : Verdict
     lifts : sequence of Lift
         Of the primary outcome, one a head.
-    moved : float
-        Share of the likes that the habit placebo moved.
+    moved : Moved
     planted_found : bool
 
     Returns
@@ -108,10 +123,10 @@ def put_in_sentences(
     said = [*_say_verdict(verdict), *(_say_lift(one) for one in lifts)]
     if verdict.inconclusive:
         said.append(_say_what_it_takes(verdict))
-    if moved < LEAST_MOVED:
+    if moved.habit < LEAST_MOVED:
         said.append(
-            f"The placebo barely moves ({100 * moved:.0f} % of the likes): the lift is understated, and nothing can be "
-            "called redundant."
+            f"The placebo barely moves ({100 * moved.habit:.0f} % of the likes): the lift is understated, and nothing "
+            "can be called redundant."
         )
     if not planted_found:
         said.append(
@@ -122,7 +137,7 @@ def put_in_sentences(
             f"These figures are given {verdict.given}: whether likes carry taste beyond dwell is not estimable here."
         )
     elif verdict.taste is not None:
-        said.append(_say_taste(verdict.taste))
+        said += _say_taste(verdict.taste, moved.habit_crowd)
     return tuple(said)
 
 
@@ -151,13 +166,20 @@ def _say_verdict(verdict: Verdict) -> list[str]:
 
 def _say_lift(one: Lift) -> str:
     ends = one.value.interval
+    between = f"95 % interval {100 * ends.low:.2f} to {100 * ends.high:.2f}"
     return (
-        f"Under the {one.head} head the lift is {100 * one.value.value:.2f} NE points (95 % interval "
-        f"{100 * ends.low:.2f} to {100 * ends.high:.2f}), over likes drawn anew within each user."
+        f"Under the {one.head} head the lift is {100 * one.value.value:.2f} NE points "
+        f"({'no interval' if math.isnan(ends.low) else between}), over likes drawn anew within each user."
     )
 
 
 def _say_what_it_takes(verdict: Verdict) -> str:
+    if math.isnan(verdict.minimum_detectable_effect):
+        return (
+            "One user's rows are scored: how sure the lift is cannot be said. It takes a log of more users."
+        )
+    if not verdict.minimum_detectable_effect:
+        return "No likes change a forecast: the heads found nothing to learn from in this log."
     effect = f"{100 * verdict.minimum_detectable_effect:.2g} NE points"
     if verdict.likes_needed is None:
         return f"The smallest effect that this log would show in four of five cases is {effect}."
@@ -167,16 +189,21 @@ def _say_what_it_takes(verdict: Verdict) -> str:
     )
 
 
-def _say_taste(taste: dict[str, bool]) -> str:
-    if taste["adds_signal"]:
-        return "The taste piece alone, who liked what beyond habit and crowd, adds signal."
-    if taste["harms"]:
-        return "The taste piece alone, who liked what beyond habit and crowd, harms."
-    if taste["redundant"]:
-        return "The taste piece alone, who liked what beyond habit and crowd, is redundant within the margin."
-    return (
-        "Whether the taste piece alone, who liked what beyond habit and crowd, adds anything is inconclusive."
-    )
+def _say_taste(taste: dict[str, bool], moved: float) -> list[str]:
+    what = "the taste piece alone, who liked what beyond habit and crowd,"
+    holds = {
+        "adds_signal": "adds signal",
+        "harms": "harms",
+        "redundant": "is redundant within the margin",
+    }
+    sure = next((words for name, words in holds.items() if taste[name]), None)
+    said = [f"T{what[1:]} {sure}." if sure else f"Whether {what} adds anything is inconclusive."]
+    if moved < LEAST_MOVED:
+        said.append(
+            f"The placebo that keeps the crowd too barely moves ({100 * moved:.0f} % of the likes): the crowd piece "
+            "may hold taste, and the taste piece is understated."
+        )
+    return said
 
 
 def _round(number: int) -> int:
