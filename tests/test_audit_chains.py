@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -65,9 +66,14 @@ def test_every_step_keeps_the_margins() -> None:
     )
 
 
-def test_same_seed_same_draw_and_nothing_to_move_is_no_error() -> None:
-    assert np.array_equal(resettle(LIKES, USERS, ODDS, 50, 7), resettle(LIKES, USERS, ODDS, 50, 7))
-    assert not np.array_equal(resettle(LIKES, USERS, ODDS, 50, 7), resettle(LIKES, USERS, ODDS, 50, 8))
+def test_a_draw_follows_from_its_seed() -> None:
+    for chain in (partial(resettle, LIKES, USERS, ODDS), partial(exchange, LIKES, USERS, ITEMS, ODDS)):
+        draws = [tuple(sorted(chain(50, seed).tolist())) for seed in range(20)]
+        assert draws == [tuple(sorted(chain(50, seed).tolist())) for seed in range(20)]
+        assert len(set(draws)) > 3
+
+
+def test_where_nothing_can_move_nothing_does() -> None:
     none = np.array([], dtype=np.int64)
     assert len(resettle(none, USERS, ODDS, 50, 7)) == len(exchange(none, USERS, ITEMS, ODDS, 50, 7)) == 0
     everything = np.arange(10)

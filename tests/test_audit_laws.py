@@ -256,15 +256,15 @@ def test_a_head_of_the_ladder_never_saw_the_labels_of_whom_it_forecasts(rows: Au
 
 
 def test_first_likes_are_numbered_within_user(rows: AuditRows) -> None:
-    order, chosen, most = count_first_likes(rows)
+    first = count_first_likes(rows)
     likes = np.bincount(rows.users, rows.liked)
     seen: dict[int, int] = {}
     for row in range(3000):
         user = int(rows.users[row])
-        assert order[row] == seen.get(user, 0)
+        assert first.order[row] == seen.get(user, 0)
         seen[user] = seen.get(user, 0) + int(rows.liked[row])
-    assert np.array_equal(chosen, likes >= most)
-    assert most in (1, 3, 10, 30)
+    assert np.array_equal(first.chosen, likes >= first.most)
+    assert first.most in (1, 3, 10, 30)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from audits import COMPLETE, SPARSE, UNSURE
 from jsonschema import Draft202012Validator
 
 from recsys.audit import Audit
+from recsys.errors import UsageError
 
 SCHEMA = json.loads((Path(__file__).parent / "golden" / "audit.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -77,6 +78,15 @@ def test_the_keys_of_the_design_hold_the_figures_of_the_audit() -> None:
     assert [rung["rung"] for rung in known["ladder"]] == ["R0", "R1", "R2", "R3", "R4", "R4°", "R5"]
     assert found["exchange_rate"]["exposures_per_like"]["value"] == 3.2
     assert found["windows"]["test"]["until"] == "2026-03-07T00:00:00+00:00"
+
+
+def test_a_lift_or_rung_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        UsageError, match=r"no lift of 'long_view' under 'tree': choose from .*'long_view' under 'gbm'"
+    ):
+        COMPLETE.lift("long_view", "tree")
+    with pytest.raises(UsageError, match=r"no rung 'R9': .*'R1'"):
+        COMPLETE.known.rung("R9")
 
 
 def test_what_cannot_be_estimated_is_null_wherever_it_stands() -> None:

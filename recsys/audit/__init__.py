@@ -9,6 +9,7 @@
     _placebo    the same, four kinds                -> placebo likes, how far they moved
     _looks      behaviour and likes of any kind     -> features, as the product's own model sees them
     _questions  an outcome, a head, a rung          -> a forecast of the scored rows
+    _arms       likes of a kind from one start      -> what is done and what is left
     _trial      every arm, every question           -> forecasts
     _lift       forecasts                           -> what likes add, and of what it consists
     _ladder     forecasts                           -> what was known of a like before the press
@@ -18,7 +19,8 @@
     _residual, _residual_*    random exposures      -> what a press says beyond dwell
     _controls   all of these                        -> passed, failed, alarm
     _verdict    lifts and controls                  -> what may be said
-    _result     what an audit found
+    _result     what an audit found, part by part
+    _document   all of it, as audit.json holds it
     _audit      the line through all of them
 """
 
@@ -27,11 +29,11 @@ from types import ModuleType
 from typing import Any
 
 from recsys.audit._audit import audit
+from recsys.audit._document import Audit
 from recsys.audit._result import (
     PIECES,
     PLACEBOS,
     PRIMARY_PLACEBO,
-    Audit,
     Control,
     Dose,
     ExchangeRate,

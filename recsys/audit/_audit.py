@@ -10,13 +10,14 @@ import polars as pl
 
 from recsys.audit._controls import check_after, check_before, moved_by, stop_on_alarm
 from recsys.audit._curves import measure_doses, measure_exchange, trace_curves
+from recsys.audit._document import Audit
 from recsys.audit._dwell import Given, follow_dwell
 from recsys.audit._ladder import climb_ladder
 from recsys.audit._lift import CHAIN, Scored, measure_lifts, score_trial
 from recsys.audit._plan import Plan, make_plan
 from recsys.audit._planted import check_planted, plant
 from recsys.audit._residual import residual_press
-from recsys.audit._result import Audit, Control, Lift, Missing, Verdict
+from recsys.audit._result import Control, Lift, Missing, Verdict
 from recsys.audit._rows import AuditRows, gather_rows
 from recsys.audit._segments import lift_by_segment
 from recsys.audit._trial import NoShelf, Shelf, Trial, draw_all, run_trial, set_bench

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: Log-odds below the highest of a stratum that still differ.
+_LEAST = -30.0
+
 
 def resettle(
     likes: NDArray[np.int64],
@@ -26,6 +29,7 @@ def resettle(
     strata : ndarray of int64, shape (n,)
         Ascending.
     log_odds : ndarray of float64, shape (n,)
+        Of a like on each row, up to a constant a stratum; 30 below the stratum's highest counts as 30 below.
     moves : int
         Likes that are taken up and set down again.
     seed : int
@@ -43,12 +47,11 @@ def resettle(
     if not len(likes):
         return likes.copy()
     edges = np.flatnonzero(np.diff(strata, prepend=strata[0] - 1, append=strata[-1] + 1))
-    begin, end = np.empty(len(strata), np.int64), np.empty(len(strata), np.int64)
     sizes = np.diff(edges)
-    begin[:], end[:] = np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
+    begin, end = np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
     # Each stratum in its own unit, so that one with low odds is not lost in rounding.
     top = np.repeat(np.maximum.reduceat(log_odds, edges[:-1]), sizes)
-    reach = np.cumsum(np.exp(np.maximum(log_odds - top, -30.0)))
+    reach = np.cumsum(np.exp(np.maximum(log_odds - top, _LEAST)))
     from recsys.audit._loops import resettle_loop
 
     found: NDArray[np.int64] = resettle_loop(likes.copy(), begin, end, reach, moves, seed)
@@ -72,6 +75,7 @@ def exchange(
     users, items : ndarray of int64, shape (n,)
         Codes.
     log_odds : ndarray of float64, shape (n,)
+        Of a like on each row, up to a constant a user and a constant an item.
     moves : int
         Proposals.
     seed : int
@@ -88,9 +92,9 @@ def exchange(
     likes of a user and m the unliked rows of a pair.
 
     """
-    own_rows, by_item = np.lexsort((items, users)), np.argsort(items, kind="stable")
     if len(likes) < 2:
         return likes.copy()
+    own_rows, by_item = np.lexsort((items, users)), np.argsort(items, kind="stable")
     taken = np.zeros(len(users), np.bool_)
     taken[likes] = True
     free = by_item[~taken[by_item]]
@@ -104,20 +108,7 @@ def exchange(
     )
     from recsys.audit._loops import exchange_loop
 
-    found: NDArray[np.int64] = exchange_loop(
-        liked,
-        free,
-        slots,
-        taken,
-        liked_from,
-        free_from,
-        users,
-        items,
-        log_odds,
-        own_rows,
-        items[own_rows],
-        own_from,
-        moves,
-        seed,
-    )
+    own = (own_rows, items[own_rows], own_from)
+    lists = (liked, free, slots, taken, liked_from, free_from)
+    found: NDArray[np.int64] = exchange_loop(*lists, users, items, log_odds, *own, moves, seed)
     return found

@@ -15,7 +15,7 @@ from recsys.audit._placebo import Placebos
 from recsys.audit._questions import Climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, Control, Lift, PlaceboCheck
 from recsys.audit._rows import AuditRows, gather_rows
-from recsys.audit._trial import READ, Bench, Trial
+from recsys.audit._trial import READ, REAL, Bench, Trial
 from recsys.audit._verdict import LEAST_MOVED, Moved
 from recsys.errors import GateError
 from recsys.inference import between_seeds, two_way_standard_error
@@ -60,7 +60,7 @@ def check_cut(bench: Bench, placebos: list[Placebos]) -> Control:
     rows = bench.rows
     before = log_before(rows.log, rows.windows.test.cut)
     again = gather_rows(before, rows.windows, score=rows.score)
-    liked = {"real": rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
+    liked = {REAL: rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
     fresh = bench.observe(again)
     changed: list[str] = []
     for kind, likes in liked.items():
@@ -150,8 +150,9 @@ def check_placebos_alike(scored: Scored) -> Control:
 
     Notes
     -----
-    ``t = (m_0 - m_1) / sqrt(V_cluster + 2 a)``, a pooled over the other placebos: estimated from these draws, it would
-    swallow what it is to find.
+    ``t = (m_0 - m_1) / sqrt(V_cluster + 2 a)``, a the mean over the other placebos: estimated from these draws, it
+    would swallow what it is to find. Passes within the two-sided 99.9 % bounds of Student's t with 3 (R - 1) degrees
+    of freedom, R draws of each of the three.
 
     """
     losses, others = scored.losses[PRIMARY_PLACEBO], [one for one in PLACEBOS if one != PRIMARY_PLACEBO]

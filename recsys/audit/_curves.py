@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.audit._lift import Scored
+from recsys.audit._arms import Arm
+from recsys.audit._lift import Scored, fall_in_shares
 from recsys.audit._looks import Look, Material
 from recsys.audit._result import Dose, ExchangeRate
 from recsys.audit._rows import AuditRows
-from recsys.audit._trial import BEHAVIOUR, REAL, Answers, Arm, Bench, run_arms
-from recsys.inference import Estimate, bootstrap_sums, paired_difference, percentile_interval, user_sums
+from recsys.audit._trial import BEHAVIOUR, REAL, Answers, Bench, run_arms
+from recsys.inference import bootstrap_sums, percentile_interval, user_sums
 from recsys.matrix import IdIndex
 from recsys.metrics import log_losses
 from recsys.schema import USER
@@ -33,12 +34,12 @@ class Curves:
     Attributes
     ----------
     by_first, by_share, by_behaviour : dict of float to ndarray of float64, shape (m,)
-        By number of first likes, by share of all likes (0: behaviour only, since features of no likes at all would tell
-        how much users were shown), by share of behaviour with all likes.
+        In nats. By number of first likes, by share of all likes (0: behaviour only, since features of no likes at all
+        would tell how much users were shown), by share of behaviour with all likes.
     dosed : ndarray of bool, shape (m,)
         Rows of the users whose first likes were counted.
-    likes : dict of float to int
-        Likes left, by number of first likes and by share.
+    likes : dict of str to dict of float to int
+        Likes left: of `first`, by number of first likes; of `share`, by share.
 
     """
 
@@ -64,12 +65,12 @@ def trace_curves(bench: Bench, scored: Scored) -> Curves:
 
     """
     rows = bench.rows
-    order, dosed_users, most = count_first_likes(rows)
-    firsts = [0, *(k for k in FIRST_LIKES if k <= most)] if most else []
+    first = count_first_likes(rows)
+    firsts = [0, *(k for k in FIRST_LIKES if k <= first.most)] if first.most else []
     rng = np.random.default_rng(bench.plan.model.seed)
     luck_of_likes, luck_of_rows = rng.random(len(rows.known)), rng.random(len(rows.known))
     likes = {
-        "first": {float(k): rows.liked & (~dosed_users[rows.users] | (order < k)) for k in firsts},
+        "first": {float(k): rows.liked & (~first.chosen[rows.users] | (first.order < k)) for k in firsts},
         "share": {share: rows.liked & (luck_of_likes < share) for share in LIKE_SHARES},
     }
     kept = {share: luck_of_rows < share for share in BEHAVIOUR_SHARES}
@@ -79,14 +80,34 @@ def trace_curves(bench: Bench, scored: Scored) -> Curves:
     return Curves(
         losses["first"],
         {0.0: scored.losses[BEHAVIOUR][0]} | losses["share"] | {1.0: real},
-        losses["behaviour"] | {1.0: real},
-        (users >= 0) & np.append(dosed_users, False)[users],
+        losses[BEHAVIOUR] | {1.0: real},
+        (users >= 0) & np.append(first.chosen, False)[users],
         {kind: {dose: int(one.sum()) for dose, one in found.items()} for kind, found in likes.items()},
     )
 
 
-def count_first_likes(rows: AuditRows) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
-    """Number each user's likes from the first on, and choose the users whose first likes are counted.
+@dataclass(frozen=True)
+class FirstLikes:
+    """Each user's likes, numbered from the first on.
+
+    Attributes
+    ----------
+    order : ndarray of int64, shape (n,)
+        How many likes of the same user came before each row.
+    chosen : ndarray of bool, shape (users,)
+        Users with at least `most` likes; nobody where that is 0.
+    most : int
+        The largest dose that a hundred scored users reach; 0 where they reach none.
+
+    """
+
+    order: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    most: int
+
+
+def count_first_likes(rows: AuditRows) -> FirstLikes:
+    """Number each user's likes, and choose the users whose first likes are counted.
 
     Parameters
     ----------
@@ -94,12 +115,7 @@ def count_first_likes(rows: AuditRows) -> tuple[NDArray[np.int64], NDArray[np.bo
 
     Returns
     -------
-    order : ndarray of int64, shape (n,)
-        How many likes of the same user came before each row.
-    chosen : ndarray of bool, shape (users,)
-        Those with at least as many likes as the largest dose that a hundred scored users reach.
-    most : int
-        That dose; 0 where no hundred users reach any.
+    FirstLikes
 
     """
     table = pl.DataFrame({"user": rows.users, "liked": rows.liked})
@@ -108,7 +124,8 @@ def count_first_likes(rows: AuditRows) -> tuple[NDArray[np.int64], NDArray[np.bo
     scored = IdIndex.of(rows.known[USER]).codes(rows.score[USER].unique())
     counts = likes[scored[scored >= 0]]
     most = max((k for k in FIRST_LIKES if (counts >= k).sum() >= _FEWEST_USERS), default=0)
-    return order.astype(np.int64), (likes >= most) if most else np.zeros(len(likes), np.bool_), most
+    chosen = likes >= most if most else np.zeros(len(likes), np.bool_)
+    return FirstLikes(order.astype(np.int64), chosen, most)
 
 
 def _fit_arms(
@@ -161,8 +178,7 @@ def measure_doses(scored: Scored, curves: Curves, past_likes: int) -> tuple[Dose
     ):
         users, items = scored.users[whose], scored.items[whose]
         for dose in sorted(losses)[1:]:
-            fall = paired_difference(losses[0.0][whose], losses[dose][whose], users, items)
-            lift = Estimate(*(end / scored.entropy for end in (fall.value, fall.low, fall.high)))
+            lift = fall_in_shares(losses[0.0][whose], losses[dose][whose], users, items, scored.entropy)
             found.append(Dose(kind, dose, lift, len(np.unique(users)), likes[kind][dose]))
     return tuple(found)
 
@@ -194,27 +210,22 @@ def measure_exchange(
     """
     shares = sorted(curves.by_behaviour)
     without = scored.losses[BEHAVIOUR][0]
-    table = np.column_stack(
-        [*(curves.by_behaviour[share] for share in shares), without, np.ones(len(without))]
-    )
-    sums = user_sums(scored.users, table)
+    losses = [*(curves.by_behaviour[share] for share in shares), without]
+    sums = user_sums(scored.users, np.column_stack([*losses, np.ones(len(without))]))
     total = sums.sum(axis=0)
+    with_likes, without_likes, count = total[:-2], total[-2], total[-1]
+    beyond = with_likes - without_likes
     curve = pl.DataFrame(
         {
             "share": shares,
-            "with_likes": total[:-2] / total[-1] / scored.entropy,
-            "without_likes": [float(total[-2] / total[-1] / scored.entropy)] * len(shares),
+            "with_likes": with_likes / count / scored.entropy,
+            "without_likes": [float(without_likes / count / scored.entropy)] * len(shares),
         }
     )
     worth = exposures / past_likes
-    crossing = cross_from_above(shares, total[:-2] - total[-2])
+    crossing = cross_from_above(shares, beyond)
     if crossing is None:
-        why = (
-            "all behaviour with likes forecasts no better than without"
-            if total[-3] >= total[-2]
-            else f"likes with {shares[0]:g} of the behaviour still forecast better than all behaviour without likes"
-        )
-        return ExchangeRate(None, why, curve)
+        return ExchangeRate(None, _why_no_crossing(shares, beyond), curve)
     drawn = bootstrap_sums(sums, _DRAWS, seed)
     ends = [_censored(shares, one[:-2] - one[-2]) for one in drawn]
     rates = percentile_interval((1 - crossing) * worth, [(1 - end) * worth for end in ends], len(sums))
@@ -234,7 +245,7 @@ def cross_from_above(shares: Sequence[float], beyond: NDArray[np.float64]) -> fl
     Returns
     -------
     float or None
-        None where it starts above 0, or never reaches it.
+        None where it starts at 0 or above, or never reaches 0.
 
     Examples
     --------
@@ -249,6 +260,12 @@ def cross_from_above(shares: Sequence[float], beyond: NDArray[np.float64]) -> fl
         if low >= 0:
             return float(shares[place] - (shares[place] - shares[place - 1]) * high / (high - low))
     return None
+
+
+def _why_no_crossing(shares: Sequence[float], beyond: NDArray[np.float64]) -> str:
+    if beyond[-1] >= 0:
+        return "all behaviour with likes forecasts no better than without"
+    return f"likes with {shares[0]:g} of the behaviour still forecast better than all behaviour without likes"
 
 
 def _censored(shares: Sequence[float], beyond: NDArray[np.float64]) -> float:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from recsys.audit._rows import AuditRows
+from recsys.features import as_numbers
 from recsys.matrix import distinct_codes
 from recsys.schema import DWELL
 
-#: Non-likes of the same user that each like is held against.
+#: Non-likes of the same stratum that each like is compared with.
 CONTROLS = 10
 _INNER_KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _MOST_LIKES = 50_000
@@ -31,7 +32,7 @@ class Given:
     name : str
         `dwell`; `flags, not dwell`; or `nothing`.
     log_odds : ndarray of float64, shape (n,)
-        Of a press on each known row, up to a constant a user.
+        Of a press on each known row, up to a constant for each user on each side of the calibrate cut.
 
     """
 
@@ -46,9 +47,9 @@ def follow_dwell(rows: AuditRows, signals: tuple[str, ...], seed: int) -> Given:
     ----------
     rows : AuditRows
     signals : tuple of str
-        Those with enough rows before the cut.
+        Those with enough rows before the calibrate window.
     seed : int
-        Of the non-likes that likes are held against.
+        Of the non-likes that likes are compared with.
 
     Returns
     -------
@@ -57,9 +58,9 @@ def follow_dwell(rows: AuditRows, signals: tuple[str, ...], seed: int) -> Given:
     """
     known, flags = rows.known, [name for name in signals if name != DWELL]
     if DWELL in known.columns and 1 - known[DWELL].null_count() / len(known) >= _LEAST_KNOWN:
-        name, design = "dwell", _spline(_values(known, DWELL))
+        name, design = "dwell", _spline(as_numbers(known, DWELL))
     elif flags:
-        name, design = "flags, not dwell", np.column_stack([_flag(_values(known, one)) for one in flags])
+        name, design = "flags, not dwell", np.column_stack([_flag(as_numbers(known, one)) for one in flags])
     else:
         return Given("nothing", np.zeros(len(known)))
     strata = distinct_codes(pl.Series(rows.users.astype(np.int64) * 2 + rows.late))
@@ -75,8 +76,8 @@ def fit_conditional_logit(
     ----------
     design : ndarray of float64, shape (n, d)
     liked : ndarray of bool, shape (n,)
-    strata : ndarray of int, shape (n,)
-        Users.
+    strata : ndarray of int32, shape (n,)
+        Codes: a user on one side of the calibrate cut.
     seed : int
 
     Returns
@@ -87,7 +88,8 @@ def fit_conditional_logit(
     Notes
     -----
     Maximises ``sum_i log(exp x_i w / sum_{k in set i} exp x_k w) - |w|^2 / 2`` by Newton steps; the set of a like
-    is itself and its controls, drawn with replacement.
+    is itself and its controls, drawn with replacement. Likes whose stratum holds no unliked row say nothing; at
+    most 50,000 likes are used, drawn at random.
 
     References
     ----------
@@ -129,7 +131,10 @@ def _maximise(beyond: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
 
 
 def _spline(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cubic spline of ln(1 + dwell), and whether it is unknown; shape (n, knots + 4)."""
+    """Bend ln(1 + dwell) between its quantiles, and say where it is unknown, shape (n, inner knots + 4).
+
+    Of one value everywhere only the latter is left, shape (n, 1).
+    """
     unknown = np.isnan(seconds)
     x = np.log1p(np.where(unknown, 0.0, seconds))
     inner = np.unique(np.quantile(x[~unknown], _INNER_KNOTS))
@@ -144,10 +149,6 @@ def _spline(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _flag(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A signal in its own unit, and whether it is unknown; shape (n, 2)."""
+    """Give ln(1 + signal), 0 where it is unknown, and whether it is, shape (n, 2)."""
     unknown = np.isnan(values)
     return np.column_stack([np.log1p(np.where(unknown, 0.0, values)), unknown])
-
-
-def _values(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.audit._lift import fall_in_shares
 from recsys.audit._result import KnownBefore, Rung
 from recsys.audit._rows import AuditRows
 from recsys.audit._trial import LADDER
-from recsys.inference import Estimate, mean_interval, paired_difference
+from recsys.inference import Estimate, mean_interval
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses
 from recsys.schema import ITEM, LIKED, USER
@@ -54,26 +55,28 @@ def climb_ladder(rows: AuditRows, forecasts: Mapping[str, NDArray[np.float64]]) 
         name: np.mean([log_losses(liked, one) for one in found], axis=0) for name, found in drawn.items()
     }
     entropy = float(binary_entropy(liked.mean()))
-    codes = [distinct_codes(rows.score[name]) for name in (USER, ITEM)]
+    users, items = (distinct_codes(rows.score[name]) for name in (USER, ITEM))
 
-    def fall(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate:
-        found = paired_difference(first, second, *codes)
-        return Estimate(*(end / entropy for end in (found.value, found.low, found.high)))
-
-    def explain(loss: NDArray[np.float64]) -> Estimate:
-        rate, mean = liked.mean(), loss.mean()
-        slope = np.log((1 - rate) / rate) * mean / entropy**2
-        around = mean_interval(1 - loss / entropy + slope * (liked - rate), *codes)
-        return Estimate(float(1 - mean / entropy), around.low, around.high)
-
+    increments = {
+        name: fall_in_shares(losses[below], losses[name], users, items, entropy)
+        for name, below in _BELOW.items()
+    }
     ladder = tuple(
-        Rung(
-            name,
-            inputs,
-            explain(losses[name]),
-            fall(losses[_BELOW[name]], losses[name]) if name in _BELOW else None,
-        )
+        Rung(name, inputs, _explain(liked, losses[name], users, items), increments.get(name))
         for name, inputs in RUNGS.items()
     )
     left = {name: float(-np.mean(np.log2(found[:, liked]))) for name, found in drawn.items()}
     return KnownBefore(ladder, float(-np.log2(liked.mean())), left)
+
+
+def _explain(
+    liked: NDArray[np.bool_],
+    loss: NDArray[np.float64],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+) -> Estimate:
+    rate, mean = liked.mean(), loss.mean()
+    entropy = float(binary_entropy(rate))
+    slope = np.log((1 - rate) / rate) * mean / entropy**2
+    around = mean_interval(1 - loss / entropy + slope * (liked - rate), users, items)
+    return Estimate(float(1 - mean / entropy), around.low, around.high)

@@ -12,7 +12,7 @@ from recsys.audit._plan import Plan
 from recsys.audit._result import PIECES, PLACEBOS, PRIMARY_PLACEBO, Lift
 from recsys.audit._rows import AuditRows
 from recsys.audit._trial import BEHAVIOUR, REAL, Trial
-from recsys.inference import SeededDifference, adjust_holm, seeded_difference
+from recsys.inference import Estimate, SeededDifference, adjust_holm, paired_difference, seeded_difference
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses
 from recsys.schema import ITEM, USER
@@ -59,6 +59,34 @@ class Scored:
             scale=self.entropy,
             realised=second == REAL and first in PLACEBOS,
         )
+
+
+def fall_in_shares(
+    losses: NDArray[np.float64],
+    other_losses: NDArray[np.float64],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    entropy: float,
+) -> Estimate:
+    """Estimate by what share of the entropy the mean loss falls from one fitted model to another.
+
+    Parameters
+    ----------
+    losses, other_losses : ndarray of float64, shape (m,)
+        In nats, of the same rows.
+    users, items : ndarray of int32, shape (m,)
+        Codes.
+    entropy : float
+        In nats.
+
+    Returns
+    -------
+    Estimate
+        Above 0 the other model is better; 95 %, two-way by user and item, given the fitted models.
+
+    """
+    fall = paired_difference(losses, other_losses, users, items)
+    return Estimate(*(end / entropy for end in (fall.value, fall.low, fall.high)))
 
 
 def score_losses(

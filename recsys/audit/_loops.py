@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: Then a like stays where it is: the rows it finds taken are the same before a step and after, so the law holds.
 _TRIES = 100
 
 

@@ -17,7 +17,7 @@ from recsys.audit._result import PlaceboCheck
 from recsys.audit._rows import AuditRows
 from recsys.matrix import distinct_codes
 
-#: Steps a like, to the hub and from there to each placebo.
+#: Steps a like, to the hub and from there to each placebo: within strata, and where both margins are kept.
 MOVES = 60
 SWAPS = 600
 _Chain = Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
@@ -53,7 +53,8 @@ def draw_placebos(
         Log-odds of a press on each known row.
     kind : str
         `global` keeps the number of likes before the calibrate window and after; `dwell` draws them with odds
-        ``exp f(dwell)``; `habit` keeps every user's count beside; `habit_crowd` every item's count too.
+        ``exp f(dwell)``; `habit` keeps every user's count too; `habit_crowd` every item's as well. All counts are kept
+        on each side of the calibrate cut.
     draws : int
         At least 2.
     seed : int
@@ -80,10 +81,10 @@ def draw_placebos(
     seeds = np.random.SeedSequence([seed, len(kind), *kind.encode()]).generate_state(2 * draws + 1) >> 1
     hub = chain(likes, steps, int(seeds[0]))
 
-    def walk(seeds: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def walk(pair: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # Two pieces of one chain, so that what is shared halfway can be seen.
-        half = chain(hub, steps // 2, seeds[0])
-        return half, chain(half, steps - steps // 2, seeds[1])
+        half = chain(hub, steps // 2, pair[0])
+        return half, chain(half, steps - steps // 2, pair[1])
 
     with ThreadPoolExecutor(threads) as pool:
         pairs = zip(map(int, seeds[1 : draws + 1]), map(int, seeds[draws + 1 :]), strict=True)
@@ -91,7 +92,8 @@ def draw_placebos(
     liked = np.zeros((draws, len(rows.known)), dtype=np.bool_)
     for draw, end in enumerate(ends):
         liked[draw, end] = True
-    check = PlaceboCheck(kind, 1 - _overlap([likes], ends), _shared(halfway), _shared(ends))
+    moved = 1 - float(np.mean([_overlap(likes, end) for end in ends]))
+    check = PlaceboCheck(kind, moved, _shared(halfway), _shared(ends))
     return Placebos(kind, liked, check)
 
 
@@ -121,9 +123,8 @@ def _stratify(codes: NDArray[np.int32], late: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _shared(draws: list[NDArray[np.int64]]) -> float:
-    return float(np.mean([_overlap([one], [other]) for one, other in combinations(draws, 2)]))
+    return float(np.mean([_overlap(one, other) for one, other in combinations(draws, 2)]))
 
 
-def _overlap(some: list[NDArray[np.int64]], others: list[NDArray[np.int64]]) -> float:
-    shares = [np.isin(one, other).mean() for one in some for other in others]
-    return float(np.mean(shares))
+def _overlap(likes: NDArray[np.int64], others: NDArray[np.int64]) -> float:
+    return float(np.isin(likes, others).mean())

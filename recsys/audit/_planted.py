@@ -6,13 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.audit._arms import Arm
 from recsys.audit._dwell import Given
 from recsys.audit._lift import Scored
 from recsys.audit._looks import Look, Material
 from recsys.audit._placebo import draw_placebos
 from recsys.audit._result import PRIMARY_PLACEBO, Control
 from recsys.audit._rows import AuditRows
-from recsys.audit._trial import Answers, Arm, Bench, run_arms
+from recsys.audit._trial import Answers, Bench, run_arms
 from recsys.inference import SeededDifference, seeded_difference
 from recsys.metrics import log_losses
 from recsys.schema import EXPOSED, ITEM, USER
@@ -24,7 +25,7 @@ _ARMS = 2
 
 
 def plant(bench: Bench) -> dict[str, NDArray[np.float64]]:
-    """Forecast the primary outcome from likes that lean to what users will go for in the test window.
+    """Forecast the primary outcome from likes that lean to what users go for after the calibrate cut.
 
     Parameters
     ----------
@@ -53,12 +54,21 @@ def plant(bench: Bench) -> dict[str, NDArray[np.float64]]:
 
 
 def know_the_future(bench: Bench) -> Given:
-    """Give presses the log-odds of dwell, and beside them how like the item is to what will be gone for.
+    """Add to the log-odds of dwell how close the item is to those for which its user goes later.
+
+    Parameters
+    ----------
+    bench : Bench
+
+    Returns
+    -------
+    Given
 
     Notes
     -----
-    ``sum_i (z_i - mean z of u) cos(item i, item j)`` over the user's exposures i of the calibrate and the test window,
-    between items in the space of the factorisation of exposures; over its standard deviation.
+    What is added for item j is twice ``sum_i (z_i - mean z of u) cos(item i, item j)`` over the user's exposures i of
+    the calibrate and the test window, between items in the space of the factorisation of exposures; over its standard
+    deviation.
 
     """
     rows, primary = bench.rows, bench.plan.primary
@@ -103,7 +113,7 @@ def check_planted(scored: Scored, rows: AuditRows, forecasts: NDArray[np.float64
 
 
 def planted_lift(scored: Scored, forecasts: NDArray[np.float64]) -> SeededDifference:
-    """Measure the lift of planted likes over the habit placebo."""
+    """Measure the lift of planted likes over the habit placebo, in shares of entropy."""
     own = forecasts[:, : len(scored.known)][:, scored.known]
     losses = np.stack([log_losses(scored.labels, one) for one in own])
     return seeded_difference(

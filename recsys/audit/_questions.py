@@ -14,7 +14,7 @@ from recsys.audit._looks import Look
 from recsys.audit._plan import Plan
 from recsys.audit._rows import AuditRows
 from recsys.config import ModelSettings
-from recsys.features import RATE, reads, reads_likes
+from recsys.features import RATE, as_numbers, reads, reads_likes
 from recsys.matrix import IdIndex
 from recsys.probability import (
     FLOOR,
@@ -145,10 +145,11 @@ def rates_of(outcome: str) -> tuple[str, str]:
     return f"{USER}:{RATE}{outcome}", f"{ITEM}:{RATE}{outcome}"
 
 
-#: What each rung reads: behaviour; and how often this user presses; and how often this item is liked; and the rest.
+#: What a user's habit of pressing tells, and what the crowd's likes of an item do.
 _HABIT = (f"{USER}:{RATE}{LIKED}", f"{USER}:lately:{LIKED}", f"{USER}:liked_lately")
 _CROWD = (f"{ITEM}:{RATE}{LIKED}", f"appeal:{LIKED}", "lately_by_appeal")
-RUNGS: dict[str, Callable[[str], bool]] = {
+#: Each rung reads what the one below does and more: behaviour, habit, crowd, the rest.
+MAY_READ: dict[str, Callable[[str], bool]] = {
     "R1": lambda name: not reads_likes(name),
     "R2": lambda name: not reads_likes(name) or name in _HABIT,
     "R3": lambda name: not reads_likes(name) or name in _HABIT + _CROWD,
@@ -182,7 +183,7 @@ class Climb:
     def folds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Deal the users of both windows into folds: of the learned rows, and of the scored ones."""
         both = np.concatenate([self.learn_users, self.score_users])
-        dealt = user_folds(both.astype(np.int32), _FOLDS, 0)
+        dealt = user_folds(both.astype(np.int32), _FOLDS, seed=0)
         return dealt[: len(self.learn_users)], dealt[len(self.learn_users) :]
 
     def users_in_both(self) -> int:
@@ -194,8 +195,8 @@ class Climb:
         )
 
     def forecast(self, look: Look, rung: str) -> NDArray[np.float64]:
-        """Forecast the scored rows from a rung, shape (n_score,)."""
-        use = RUNGS.get(rung, RUNGS["R4"])
+        """Forecast the scored rows from a rung, R1 to R5, shape (n_score,); pairs beyond them are left out."""
+        use = MAY_READ.get(rung, MAY_READ["R4"])
         columns = [look.names.index(name) for name in self.names if use(name)]
         names = [look.names[column] for column in columns]
         learn, score = look.learn[:, columns], look.score[: len(self.score_users)][:, columns]
@@ -221,10 +222,10 @@ def prepare_climb(rows: AuditRows, plan: Plan, look: Look, threads: int) -> Clim
 
 
 def _same_exposure(table: pl.DataFrame, rows: AuditRows) -> NDArray[np.float64]:
-    """Describe what was done on the exposure itself but for pressing: logs, squares, whether it is unknown."""
+    """Describe what was done on the exposure apart from the press: ln(1 + x), its square, and whether x is unknown."""
     columns = []
     for name in dict.fromkeys((*rows.log.signals, *rows.log.outcomes)):
-        values = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        values = as_numbers(table, name)
         unknown = np.isnan(values)
         log = np.log1p(np.where(unknown, 0.0, values))
         columns += [log, log**2, unknown.astype(np.float64)]

@@ -14,6 +14,7 @@ from recsys.audit._result import Missing, ResidualPress
 from recsys.config import ModelSettings
 from recsys.errors import UsageError, nearest
 from recsys.events import EventLog
+from recsys.features import as_numbers
 from recsys.inference import generalised_covariance
 from recsys.matrix import distinct_codes, median_positive, one_blas_thread
 from recsys.schema import (
@@ -97,9 +98,9 @@ def residual_press(
 
 
 def _exposures(log: EventLog, outcome: str) -> pl.DataFrame:
-    """Take the exposures in an order that is the log's content, not its file's."""
+    """Take the exposures in an order that follows from their content, not from the file."""
     rows = log.exposures.filter(~pl.col(FACTORS_ONLY)).sort(USER, TIME, ITEM)
-    usual = median_positive(rows[outcome].cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    usual = median_positive(as_numbers(rows, outcome))
     came_about = (pl.col(outcome) >= usual).cast(pl.Float64).alias(CAME_ABOUT)
     return rows.with_columns(came_about).with_row_index(ROW)
 

@@ -41,7 +41,7 @@ def predict_held_out(
     seed: int,
     threads: int = 0,
 ) -> _Floats:
-    """Predict each fold by what the others say.
+    """Predict the values of each fold from a fit to the other folds.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def predict_held_out(
     labels : bool
         The values are 0 and 1, both in every part that is fitted on: logistic instead of linear.
     seed : int
-    threads : int
+    threads : int, optional
         Of LightGBM; 0 means one a core. The result does not depend on it.
 
     Returns

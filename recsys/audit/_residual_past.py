@@ -33,7 +33,7 @@ def describe_past(rows: pl.DataFrame, behaviour: Sequence[str]) -> _Floats:
     ndarray of float64, shape (n, d)
         Of each number x of this exposure ``ln(1 + x)``, a cubic spline of it where it takes more than a few
         values, and whether it is unknown. Of earlier exposures the mean ``ln(1 + x)`` of the user, the item, its
-        creator and its category, and what the user's on that creator and category has over the user's; the like
+        creator and its category, and the user's mean on that creator and category less the user's mean; the like
         rates of the user (habit), the item, its creator and its category (crowd); how many there were.
 
     Notes

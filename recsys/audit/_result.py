@@ -1,15 +1,13 @@
-"""What an audit found."""
+"""What an audit found, part by part."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from recsys.errors import UsageError, nearest
 from recsys.inference import Estimate, SeededDifference
-from recsys.split import Windows
 
 #: Of what the lift consists, in the order in which the pieces telescope; placebos are named after what they keep.
 PIECES = ("capacity", "dwell_echo", "habit", "crowd", "taste")
@@ -79,8 +77,26 @@ class KnownBefore:
     bits_left: dict[str, float]
 
     def rung(self, name: str) -> Rung:
-        """Find a rung by its name."""
-        return next(rung for rung in self.ladder if rung.name == name)
+        """Find a rung by its name.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Rung
+
+        Raises
+        ------
+        UsageError
+            When the ladder has no such rung.
+
+        """
+        found = {rung.name: rung for rung in self.ladder}
+        if name not in found:
+            raise UsageError(f"the ladder has no rung {name!r}: {nearest(name, found)}")
+        return found[name]
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class Lift:
     value : SeededDifference
         Over the mean habit placebo; above 0 likes help.
     bits_per_like : float
+        ``value H(z) rows / past likes``, H(z) the entropy of the outcome in bits.
     by_placebo : dict of str to SeededDifference
         Over each of `PLACEBOS`.
     pieces : dict of str to SeededDifference
@@ -100,7 +117,8 @@ class Lift:
     rank_p : float
         ``(1 + #{placebo loss <= real}) / (R + 1)`` over the draws of the habit placebo.
     p_holm : float or None
-        One-sided, after Holm over the secondary outcomes; None for the primary outcome.
+        One-sided, after Holm over the secondary outcomes under the first head; None for the primary outcome, and
+        under other heads.
     rows, events, users : int
         Scored exposures in which the outcome is known, how often it came about, whose.
 
@@ -129,8 +147,8 @@ class PlaceboCheck:
     moved : float
         Mean share of the likes that stand elsewhere than in the log.
     overlap_halfway, overlap : float
-        Share of the likes that two draws and the log share, after half of the steps and after all: a chain that
-        has mixed no longer moves away.
+        Share of the likes that two draws have in common, after half of the steps and after all: chains that have
+        mixed no longer move apart.
 
     """
 
@@ -171,7 +189,7 @@ class Verdict:
     margin : float
         In shares of entropy, set before looking.
     given : str
-        What placebos hold fixed: `dwell`, or `flags, not dwell`.
+        What placebos hold fixed: `dwell`; `flags, not dwell`; or `nothing`.
     by_head : dict of str to dict of str to bool
         What holds under each head: `adds_signal`, `materially`, `redundant`, `harms`.
     adds_signal, materially, redundant, negligible, harms, inconclusive : bool
@@ -181,7 +199,7 @@ class Verdict:
     minimum_detectable_effect : float
         At 80 % power: ``2.49 SE``, of the head that is less sure.
     likes_needed : int or None
-        Past likes of a log like this one at which the margin could be detected; None where it already can.
+        Past likes of a log like this one at which the margin could be detected; None where it already can be.
     sentences : tuple of str
         The first is the verdict; then what a person can repeat.
 
@@ -218,7 +236,7 @@ class Dose:
     dose : float
         k, or the share.
     lift : Estimate
-        Over no likes at all (of these users), on the same rows, in shares of entropy.
+        On the same rows, in shares of entropy: `first` over none of these users' likes, `share` over behaviour only.
     users, likes : int
         Whose rows were scored; likes that were left.
 
@@ -273,125 +291,3 @@ class ResidualPress:
     exposures: int
     presses: int
     users: int
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The like-button audit of one log.
-
-    Attributes
-    ----------
-    verdict : Verdict
-    known : KnownBefore
-    lifts : tuple of Lift
-        The primary outcome first, then the likes to come, then the other declared outcomes; heads within.
-    placebos : tuple of PlaceboCheck
-    exchange : ExchangeRate or None
-    dose : tuple of Dose
-    residual : ResidualPress or None
-    segments : polars.DataFrame
-        Exploratory: one row a `kind` and `segment` with `exposures`, `users`, `lift`, `low`, `high`, `shrunk`,
-        `p_value`, `marked`; of the primary outcome, first head.
-    controls : tuple of Control
-    missing : tuple of Missing
-    windows : Windows
-    rows : dict of str to int
-        `known`, `past_likes`, `likes_without_view` (left out), `learned_from`, `scored`, `scored_likes`, `users`.
-    settings : dict
-        Everything that was fixed before scoring, as plain values.
-    settings_sha256 : str
-    losses : polars.DataFrame
-        One row a scored exposure: ids, time, `liked`, the primary outcome, and mean losses of each arm under each head.
-
-    """
-
-    verdict: Verdict
-    known: KnownBefore
-    lifts: tuple[Lift, ...]
-    placebos: tuple[PlaceboCheck, ...]
-    exchange: ExchangeRate | None
-    dose: tuple[Dose, ...]
-    residual: ResidualPress | None
-    segments: pl.DataFrame
-    controls: tuple[Control, ...]
-    missing: tuple[Missing, ...]
-    windows: Windows
-    rows: dict[str, int]
-    settings: dict[str, Any]
-    settings_sha256: str
-    losses: pl.DataFrame
-
-    def lift(self, outcome: str, head: str) -> Lift:
-        """Find the lift of an outcome under a head."""
-        return next(one for one in self.lifts if (one.outcome, one.head) == (outcome, head))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give what `audit.json` holds: plain fractions, null where something cannot be estimated."""
-        known = self.known
-        found = {
-            "verdict": {**asdict(self.verdict), "sentences": list(self.verdict.sentences)},
-            "known_before_press": {
-                **known.rung("R1").explained.as_dict(),
-                "ladder": [_rung_dict(rung) for rung in known.ladder],
-                "bits_of_a_press": known.bits_of_a_press,
-                "bits_left": known.bits_left,
-            },
-            "like_lift": self._lift_dicts(),
-            "placebos": [asdict(one) for one in self.placebos],
-            "exchange_rate": None if self.exchange is None else _exchange_dict(self.exchange),
-            "dose": [{**asdict(one), "lift": one.lift.as_dict()} for one in self.dose],
-            "residual_press": None
-            if self.residual is None
-            else {**asdict(self.residual), "effect": self.residual.effect.as_dict()},
-            "segments": self.segments.to_dicts(),
-            "controls": {
-                one.name: {"passed": one.passed, "stops": one.stops, "said": one.said}
-                for one in self.controls
-            },
-            "not_estimable": [asdict(one) for one in self.missing],
-            "windows": {name: _window_dict(window) for name, window in vars(self.windows).items()},
-            "rows": self.rows,
-            "settings": self.settings,
-            "settings_sha256": self.settings_sha256,
-        }
-        return {name: _finite(one) for name, one in found.items()}
-
-    def _lift_dicts(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for one in self.lifts:
-            found.setdefault(one.outcome, {})[one.head] = {
-                **one.value.as_dict(),
-                "bits_per_like": one.bits_per_like,
-                "by_placebo": {name: each.as_dict() for name, each in one.by_placebo.items()},
-                "pieces": {name: each.as_dict() for name, each in one.pieces.items()},
-                "rank_p": one.rank_p,
-                "p_holm": one.p_holm,
-                "rows": one.rows,
-                "events": one.events,
-                "users": one.users,
-            }
-        return found
-
-
-def _finite(value: Any) -> Any:
-    """Turn what JSON cannot hold, NaN and infinity, into None, however deep."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _rung_dict(rung: Rung) -> dict[str, Any]:
-    increment = None if rung.increment is None else rung.increment.as_dict()
-    return {"rung": rung.name, "inputs": rung.inputs, **rung.explained.as_dict(), "increment": increment}
-
-
-def _exchange_dict(found: ExchangeRate) -> dict[str, Any]:
-    rate = None if found.exposures_per_like is None else found.exposures_per_like.as_dict()
-    return {"exposures_per_like": rate, "why": found.why, "curve": found.curve.to_dicts()}
-
-
-def _window_dict(window: Any) -> dict[str, str]:
-    ends = {"known_before": window.cut, "from": window.start, "until": window.end}
-    return {name: instant.isoformat() for name, instant in ends.items()}

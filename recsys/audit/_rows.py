@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 from recsys.events import EventLog
+from recsys.features import as_numbers
 from recsys.matrix import IdIndex, median_positive
 from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER
 from recsys.split import Windows, exposures_in, known_before
@@ -75,7 +76,7 @@ class AuditRows:
         """
         if outcome == LIKED:
             return rows[LIKED].to_numpy().astype(np.float64)
-        values, before = (_numbers(table, outcome) for table in (rows, self.known))
+        values, before = (as_numbers(table, outcome) for table in (rows, self.known))
         return np.where(np.isnan(values), np.nan, values >= median_positive(before))
 
 
@@ -130,7 +131,3 @@ def _require(early: pl.DataFrame, learn: pl.DataFrame, score: pl.DataFrame, wind
             f"no like is known before {windows.calibrate.cut.isoformat()}: there is nothing to audit; shorten "
             "windows.calibrate or windows.test"
         )
-
-
-def _numbers(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from recsys.audit._lift import Scored
 from recsys.audit._result import PRIMARY_PLACEBO
@@ -17,7 +17,7 @@ from recsys.schema import ITEM, USER
 
 #: In segments of fewer users a clustered standard error is too small.
 _FEWEST_USERS = 20
-_TWO_SIDED_95 = 1.959963984540054
+_TWO_SIDED_95 = float(ndtri(0.975))
 _SCHEMA = {
     **dict.fromkeys(("kind", "segment"), pl.String),
     **dict.fromkeys(("exposures", "users"), pl.Int64),
@@ -46,8 +46,8 @@ def lift_by_segment(rows: AuditRows, scored: Scored) -> pl.DataFrame:
     """
     losses = scored.losses
     gained = (losses[PRIMARY_PLACEBO].mean(axis=0) - losses[REAL].mean(axis=0)) / scored.entropy
-    places = {name: rows.score[name].is_in(rows.known[name].unique().implode()) for name in (USER, ITEM)}
-    cold = {name: ~place.to_numpy() for name, place in places.items()}
+    met = {name: rows.score[name].is_in(rows.known[name].unique().implode()) for name in (USER, ITEM)}
+    cold = {name: ~one.to_numpy() for name, one in met.items()}
     cuts = cut_rows(rows.score, rows.known, cold)
     tables = [_lift_of_cut(kind, cut, scored, gained) for kind, cut in cuts.items()]
     return pl.concat([table for table in tables if len(table) > 1] or [pl.DataFrame(schema=_SCHEMA)])

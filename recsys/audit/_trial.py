@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +12,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.audit._arms import Arm, Progress
 from recsys.audit._dwell import Given
 from recsys.audit._looks import Look, Material, gather_material
 from recsys.audit._placebo import Placebos, draw_placebos
 from recsys.audit._plan import Plan
-from recsys.audit._questions import Answer, Climb, Question, ask, prepare_climb
+from recsys.audit._questions import MAY_READ, Answer, Climb, Question, ask, prepare_climb
 from recsys.audit._result import PLACEBOS, PRIMARY_PLACEBO, PlaceboCheck
 from recsys.audit._rows import AuditRows
 from recsys.engines import Engine, engine_for
 from recsys.features import reads_likes
 
-_log = logging.getLogger("recsys")
 Answers = dict[str, NDArray[np.float64]]
 BEHAVIOUR, REAL = "behaviour", "real"
 LADDER, READ = "ladder", "read"
@@ -54,30 +52,6 @@ class NoShelf:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """Likes of one kind, seen from one start.
-
-    Attributes
-    ----------
-    kind : str
-        `real`, or a placebo.
-    draw : int
-    seed : int
-        Of the factorisations.
-
-    """
-
-    kind: str
-    draw: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Unique in a trial."""
-        return f"{self.kind}-{self.draw}"
-
-
-@dataclass
 class Bench:
     """What all arms of a trial share.
 
@@ -126,9 +100,7 @@ class Bench:
                     f"{name}/{BEHAVIOUR}", question.answer(look, lambda one: not reads_likes(one))
                 )
         if kind == REAL and self.climb:
-            answers |= {
-                f"{LADDER}/{rung}": self.climb.forecast(look, rung) for rung in ("R1", "R2", "R3", "R4", "R5")
-            }
+            answers |= {f"{LADDER}/{rung}": self.climb.forecast(look, rung) for rung in (*MAY_READ, "R5")}
         if kind == PRIMARY_PLACEBO and self.climb:
             answers[f"{LADDER}/R4°"] = self.climb.forecast(look, "R4")
         return answers
@@ -179,6 +151,7 @@ def set_bench(
     threads : int, optional
         At least 1.
     shelf : Shelf
+        Where finished arms are kept.
     ladder : bool, optional
         Whether to climb the ladder.
 
@@ -197,7 +170,7 @@ def set_bench(
 
 
 def seed_of(plan: Plan, place: int) -> int:
-    """Spawn the seed of the factorisations' starts."""
+    """Spawn the seed of the factorisations of a start, counted from 0."""
     sequence = np.random.SeedSequence([plan.model.seed, place])
     return int(sequence.generate_state(1)[0] >> 1)
 
@@ -297,37 +270,3 @@ def _start(bench: Bench, seed: int) -> Material:
         return bench.material
     engine = engine_for(bench.plan.model, bench.threads)
     return bench.material.start_again(seed_of(bench.plan, seed), engine)
-
-
-@dataclass
-class Progress:
-    """Says which arm is done, and how long the rest will take.
-
-    Attributes
-    ----------
-    arms, kept : int
-        In all, and taken from the shelf.
-
-    """
-
-    arms: int
-    kept: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def tell(self, arm: Arm) -> None:
-        """Count one arm more."""
-        self.done += 1
-        at = self.kept + self.done
-        left = (self.arms - at) * (time.perf_counter() - self.began) / self.done
-        _log.info(
-            "arm %d of %d: %s likes, seed or draw %d; about %.0f s left",
-            *(at, self.arms, arm.kind.replace("_", " and "), arm.draw, left),
-            extra={
-                "event": "arm_finished",
-                "arm": arm.name,
-                "finished": at,
-                "arms": self.arms,
-                "seconds_left": left,
-            },
-        )

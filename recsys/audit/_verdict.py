@@ -48,6 +48,7 @@ def judge(
         Whether likes that know the future were told from placebos.
     moved : Moved
     past_likes : int
+        Known before the test window.
 
     Returns
     -------
@@ -56,7 +57,10 @@ def judge(
     Notes
     -----
     Bounds are one-sided 95 %. Adds signal: lower > 0; materially: lower > margin; redundant: upper < margin, the
-    planted positive found, and a quarter of the likes moved; negligible: both; harms: upper < 0; each under every head.
+    planted positive found, and a quarter of the likes moved; harms: upper < 0; each
+    under every head. Negligible: adds signal and redundant; inconclusive: none of adds signal, redundant and harms.
+    Minimum detectable effect ``MDE = 2.49 SE``, SE the largest of the heads'; likes needed
+    ``past_likes (MDE / margin)^2``, rounded up.
     Taste is held against the placebo that keeps crowds too, which must have moved as many.
 
     """
@@ -156,7 +160,7 @@ def _say_verdict(verdict: Verdict) -> list[str]:
             f"Redundant within the margin: past likes help in {what} by less than {points}, if at all."
         )
     if verdict.harms:
-        said.append(f"Past likes harm in {what}: models that read placebos in their place are better.")
+        said.append(f"Past likes do harm in {what}: models that read placebos in their place are better.")
     return said
 
 

@@ -27,6 +27,7 @@ weights that halve.
 """
 
 from recsys.features._behaviour import Behaviour, observe_behaviour
+from recsys.features._describe import as_numbers
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
 from recsys.features._names import COUNT, DOT, RATE, TASTE, evidence_of, reads, reads_likes
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
@@ -47,6 +48,7 @@ __all__ = [
     "Pairs",
     "Snapshot",
     "Snapshots",
+    "as_numbers",
     "evidence_of",
     "fit_beta_binomial",
     "fit_precision",

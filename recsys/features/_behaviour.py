@@ -77,7 +77,7 @@ class Behaviour:
         """
         history = self.history
         shown = np.where(history.shown, liked.astype(float), np.nan)
-        of_likes = self._factorise(LIKED, liked.astype(np.float64), engine, 1 + len(self.told))
+        of_likes = self._factorise(LIKED, liked.astype(np.float64), engine, order=1 + len(self.told))
         with one_blas_thread():
             told = {LIKED: describe_outcome(history, self.met, self.pairs, shown), **self.told}
             tables = build_tables(history, told, self.exposures, describe_last_like(history, liked))
@@ -94,7 +94,7 @@ class Behaviour:
         )
 
     def place(self, pairs: pl.DataFrame) -> Pairs:
-        """Find each pair's places, which no likes change."""
+        """Find where in the tables each pair stands; no likes change it."""
         return place_pairs(self.history.indices, self.history.links, pairs)
 
     def start_again(self, seed: int, engine: Engine) -> Behaviour:
@@ -109,6 +109,7 @@ class Behaviour:
         Parameters
         ----------
         kept : ndarray of bool, shape (n,)
+            Of the rows of `history.known`.
         engine : Engine
 
         Returns
@@ -127,7 +128,7 @@ class Behaviour:
         return replace(thinned, factors=thinned.factorise_signals(engine, kept))
 
     def factorise_signals(self, engine: Engine, kept: NDArray[np.bool_] | None = None) -> dict[str, Factors]:
-        """Factorise `exposed` and each declared signal; of the kept rows, default all."""
+        """Factorise `exposed` and each declared signal, on the kept rows or, by default, all."""
         known = self.history.known
         values = {EXPOSED: np.ones(len(known))} | {name: as_numbers(known, name) for name in self.told}
         if kept is not None:
@@ -156,6 +157,7 @@ def observe_behaviour(
         Sorted by time, user and item; at least one row.
     cut : datetime.datetime
     signals : tuple of str
+        Columns of `known` that are factorised and described.
     settings : ModelSettings
     engine : Engine
 
@@ -186,7 +188,7 @@ def _spawn_seed(seed: int, order: int) -> int:
 
 
 def _last_links(places: dict[str, NDArray[np.int32]], kind: str, n_items: int) -> NDArray[np.int32]:
-    """Each item's last known creator or category; rows in order of time."""
+    """Find each item's last known creator or category, shape (n_items + 1,), in rows that are in order of time."""
     told = places[kind] != UNSEEN
     links = np.full(n_items + 1, UNSEEN, dtype=np.int32)
     links[places[ITEM][told]] = places[kind][told]

@@ -40,7 +40,7 @@ class History:
         By kind of entity.
     places : dict of str to ndarray of int32, shape (n,)
     links : dict of str to ndarray of int32, shape (n_items + 1,)
-        Each item's creator and category.
+        Of creator and category: each item's last known one.
     half_life : float
         In exposures of a user.
 
@@ -107,7 +107,7 @@ def describe_outcome(
     pairs : dict of str to NumberedPairs
         Of user and creator, user and category.
     success : ndarray of float64, shape (n,)
-        1 or 0; NaN is unknown.
+        1 or 0; NaN is unknown, or not an exposure.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def describe_outcome(
 
 
 def describe_exposures(history: History) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Describe how often and how lately entities were shown: columns by kind and name."""
+    """Describe how often entities were shown, and how new and rising items are: columns by kind and name."""
     counts = {kind: {COUNT: _count_exposures(history, kind)} for kind in history.indices}
     items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
     weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
@@ -134,7 +134,7 @@ def describe_exposures(history: History) -> dict[str, dict[str, NDArray[np.float
 
 
 def describe_last_like(history: History, liked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Say how late each user's last like on an exposure is, shape (n_users + 1,): 1 is the last exposure, 0 none."""
+    """Weigh each user's last like on an exposure, shape (n_users + 1,): 1 is on the last exposure, 0 no like."""
     users, liked = history.places[USER], liked & history.shown
     freshest = largest_weight(users[liked], history.weights[liked], len(history.indices[USER]))
     return np.append(freshest, 0.0)
@@ -176,7 +176,7 @@ def build_tables(
 def attach_users(
     history: History, pairs: dict[str, NumberedPairs], told: dict[str, Told]
 ) -> dict[str, Affinities]:
-    """Say what users make of creators and categories, a column an outcome."""
+    """Say what users make of creators and categories beyond what both are to everyone, a column an outcome."""
     return {
         kind: Affinities(
             len(history.indices[kind]),

@@ -23,8 +23,9 @@ class SeededDifference:
     Attributes
     ----------
     value : float
-        Above 0: the second set of models is better.
+        In the unit of the losses over `scale`; above 0 the second set of models is better.
     standard_error : float
+        In the same unit.
     degrees_of_freedom : float
         Satterthwaite's.
 
@@ -41,7 +42,7 @@ class SeededDifference:
     degrees_of_freedom: float
 
     def bound(self, tail: float) -> float:
-        """Give the lower bound that the truth is below with probability `tail`; the upper one with 1 - tail."""
+        """Give the one-sided bound that the truth lies below with probability `tail`: 0.05 lower, 0.95 upper."""
         return self.value - self.standard_error * _t_quantile(1 - tail, self.degrees_of_freedom)
 
     @property
@@ -87,10 +88,10 @@ def seeded_difference(
         A row a seed, a column an exposure.
     users, items : array_like of int, shape (n,)
         Codes.
-    scale : float
+    scale : float, optional
         What the difference is divided by, usually the entropy of the outcome.
-    realised : bool
-        The others were fitted on likes that were realised once, and the first on draws from where they may have come.
+    realised : bool, optional
+        The others were fitted on the likes that came about, and the first on draws of likes that might have.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def seeded_difference(
     Raises
     ------
     UsageError
-        When the columns are not the same rows.
+        When the losses, users and items are not of equally many rows.
 
     Notes
     -----
@@ -138,7 +139,7 @@ def between_seeds(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike
     Parameters
     ----------
     losses : ndarray of float64, shape (k, n)
-    users, items : ndarray of int, shape (n,)
+    users, items : array_like of int, shape (n,)
 
     Returns
     -------

@@ -21,7 +21,7 @@ def audit(job: Job, resume: bool = False) -> Result:
     Parameters
     ----------
     job : Job
-    resume : bool
+    resume : bool, optional
         Go on with the finished arms of a killed audit of the same log and settings.
 
     Returns

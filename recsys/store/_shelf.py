@@ -21,7 +21,7 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class FileShelf:
-    """Arrays by name in a folder, one file a name, each named by the hash of its bytes beside.
+    """Arrays by name in a folder, one file a name; the file's own name ends in a hash of its content.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class FileShelf:
         Returns
         -------
         dict of str to ndarray, or None
-            None where nothing was saved, or what is there is not what was.
+            None where nothing was saved, or the file has changed since.
 
         """
         from safetensors.numpy import load

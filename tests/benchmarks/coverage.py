@@ -28,17 +28,17 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from recsys.audit import PIECES
+from recsys.audit import PIECES, PRIMARY_PLACEBO, Lift
 from recsys.audit._dwell import follow_dwell
 from recsys.audit._lift import CHAIN, measure_lift, score_trial
 from recsys.audit._plan import make_plan
 from recsys.audit._rows import gather_rows
-from recsys.audit._trial import NoShelf, draw_all, run_trial, set_bench
+from recsys.audit._trial import REAL, NoShelf, draw_all, run_trial, set_bench
 from recsys.config import AuditSettings, ModelSettings, Settings
 from recsys.events import read_events
 from recsys.matrix import one_blas_thread
 from recsys.metrics import binary_entropy
-from recsys.schema import ITEM, LIKED, USER
+from recsys.schema import ITEM, LIKED, TIME, USER
 from recsys.simulation import Simulation, World, simulate
 from recsys.split import split_by_time
 
@@ -59,50 +59,57 @@ def try_once(world: str, seed: int, settings: Settings = LEAN) -> dict[str, Any]
     log = read_events(made.events, signals=["long_view"], outcomes=["long_view"])
     rows = gather_rows(log, split_by_time(settings.windows, log.as_of))
     plan = make_plan(rows, settings)
-    users, items = (table[name].cast(rows.score.schema[name]) for table, name in all_ids(made))
-    pairs = pl.DataFrame({USER: users}).join(pl.DataFrame({ITEM: items}), how="cross")
+    pairs = all_pairs(made, rows.score.schema)
     with one_blas_thread():
         given = follow_dwell(rows, plan.signals, plan.model.seed)
         bench = set_bench(rows, plan, given, also=pairs, threads=1, shelf=NoShelf(), ladder=False)
         trial = run_trial(bench, draw_all(bench))
     scored = score_trial(rows, plan, trial)
     found: dict[str, Any] = {"world": world, "seed": seed, "moved": [one.moved for one in trial.checks]}
-    on_rows = rows.score.select(USER, ITEM, "timestamp").join(
-        pl.concat([made.events.select(USER, ITEM, "timestamp"), made.truth_exposures], how="horizontal"),
-        on=[USER, ITEM, "timestamp"],
-        how="left",
-        maintain_order="left",
-    )
     anywhere = made.truth.probabilities(pairs)
     often = np.outer(made.truth.users["activity"], made.truth.items["popularity"]).ravel()
+    scored_rows, others = slice(0, len(rows.score)), slice(len(rows.score), None)
+    truths = {
+        "rows": (scored_rows, truth_of(made, rows.score), np.ones(len(rows.score))),
+        "pairs": (others, anywhere, np.ones(len(pairs))),
+        "shown": (others, anywhere, often),
+    }
     for outcome, column in OUTCOMES.items():
-        one = scored[f"{outcome}/logistic"]
-        lift = measure_lift(one, int(rows.liked.sum()))
+        lift = measure_lift(scored[f"{outcome}/logistic"], int(rows.liked.sum()))
         forecasts = {kind: trial.forecasts[f"{outcome}/logistic/{kind}"] for kind in CHAIN}
-        scored_rows, others = slice(0, len(rows.score)), slice(len(rows.score), None)
-        truth, even = anywhere[column].to_numpy(), np.ones(len(pairs))
-        truths = {
-            "rows": true_losses(forecasts, scored_rows, on_rows[column].to_numpy(), even[: len(rows.score)]),
-            "pairs": true_losses(forecasts, others, truth, even),
-            "shown": true_losses(forecasts, others, truth, often),
+        losses = {
+            name: true_losses(forecasts, where, truth[column].to_numpy(), weights)
+            for name, (where, truth, weights) in truths.items()
         }
-        pieces = {
-            "lift": ("habit", "real"),
-            **dict(zip(PIECES, pairwise(CHAIN), strict=True)),
-        }
-        found[outcome] = {
-            name: {
-                **(lift.value if name == "lift" else lift.pieces[name]).as_dict(),
-                **{f"true_{where}": losses[first] - losses[second] for where, losses in truths.items()},
-            }
-            for name, (first, second) in pieces.items()
-        }
+        found[outcome] = beside_truth(lift, losses)
     return found
 
 
-def all_ids(made: Simulation) -> tuple[tuple[pl.DataFrame, str], tuple[pl.DataFrame, str]]:
-    """Give the tables of users and of items."""
-    return (made.truth.users, USER), (made.truth.items, ITEM)
+def all_pairs(made: Simulation, schema: pl.Schema) -> pl.DataFrame:
+    """Pair every user with every item, in the types of the log."""
+    users, items = (
+        table.select(pl.col(name).cast(schema[name]))
+        for table, name in ((made.truth.users, USER), (made.truth.items, ITEM))
+    )
+    return users.join(items, how="cross")
+
+
+def truth_of(made: Simulation, rows: pl.DataFrame) -> pl.DataFrame:
+    """Find the true probabilities of exposures, row by row."""
+    by = [USER, ITEM, TIME]
+    told = pl.concat([made.events.select(by), made.truth_exposures], how="horizontal")
+    return rows.select(by).join(told, on=by, how="left", maintain_order="left")
+
+
+def beside_truth(lift: Lift, losses: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Set the lift and its pieces beside what they estimate."""
+    estimates = {"lift": lift.value, **lift.pieces}
+    steps = {"lift": (PRIMARY_PLACEBO, REAL), **dict(zip(PIECES, pairwise(CHAIN), strict=True))}
+    return {
+        name: estimates[name].as_dict()
+        | {f"true_{where}": kinds[first] - kinds[second] for where, kinds in losses.items()}
+        for name, (first, second) in steps.items()
+    }
 
 
 def true_losses(
@@ -129,39 +136,46 @@ def covers(figure: dict[str, float], where: str) -> bool:
     return figure["low"] <= figure[f"true_{where}"] <= figure["high"]
 
 
-def summarise(trials: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
+def summarise(trials: list[dict[str, Any]]) -> pl.DataFrame:
     """Count, a world a row; `most` and `least`: 99 % binomial bounds of a test and of an interval that are right."""
-    found = []
-    for world in WORLDS:
-        own = [one for one in trials if one["world"] == world]
-        if not own:
-            continue
-        n, views, likes = len(own), [one["long_view"] for one in own], [one[LIKED] for one in own]
-        found.append(
-            {
-                "world": world,
-                "trials": n,
-                "adds": sum(one["lift"]["lower"] > 0 for one in views),
-                "most": int(binom.ppf(0.995, n, 0.05)),
-                "lift_rows": sum(covers(one["lift"], "rows") for one in views),
-                "lift_shown": sum(covers(one["lift"], "shown") for one in views),
-                "lift_pairs": sum(covers(one["lift"], "pairs") for one in views),
-                "taste_rows": sum(covers(one["taste"], "rows") for one in views),
-                "taste_shown": sum(covers(one["taste"], "shown") for one in views),
-                "taste_pairs": sum(covers(one["taste"], "pairs") for one in views),
-                "least": int(binom.ppf(0.005, n, 0.95)),
-                "taste_adds": sum(one["taste"]["lower"] > 0 for one in views),
-                "mean_lift": 100 * float(np.mean([one["lift"]["value"] for one in views])),
-                "true_lift": 100 * float(np.mean([one["lift"]["true_rows"] for one in views])),
-                "likes_naive": 100
-                * float(np.mean([one["lift"]["value"] + one["habit"]["value"] for one in likes])),
-                "likes_habit": 100 * float(np.mean([one["habit"]["value"] for one in likes])),
-                "likes_crowd_above_0": sum(one["crowd"]["lower"] > 0 for one in likes),
-                "likes_taste_covers": sum(covers(one["taste"], "rows") for one in likes),
-                "likes_taste_adds": sum(one["taste"]["lower"] > 0 for one in likes),
-            }
-        )
-    return pl.DataFrame(found)
+    by_world = {world: [one for one in trials if one["world"] == world] for world in WORLDS}
+    return pl.DataFrame([count_world(world, own) for world, own in by_world.items() if own])
+
+
+def count_world(world: str, trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count how often figures are above 0 and cover their truth, and average them, in NE points."""
+    n, views, likes = len(trials), [one["long_view"] for one in trials], [one[LIKED] for one in trials]
+
+    def above(found: list[dict[str, Any]], piece: str) -> int:
+        return sum(one[piece]["lower"] > 0 for one in found)
+
+    def covered(found: list[dict[str, Any]], piece: str, where: str) -> int:
+        return sum(covers(one[piece], where) for one in found)
+
+    def mean(found: list[dict[str, Any]], piece: str, figure: str = "value") -> float:
+        return 100 * float(np.mean([one[piece][figure] for one in found]))
+
+    return {
+        "world": world,
+        "trials": n,
+        "adds": above(views, "lift"),
+        "most": int(binom.ppf(0.995, n, 0.05)),
+        "lift_rows": covered(views, "lift", "rows"),
+        "lift_shown": covered(views, "lift", "shown"),
+        "lift_pairs": covered(views, "lift", "pairs"),
+        "taste_rows": covered(views, "taste", "rows"),
+        "taste_shown": covered(views, "taste", "shown"),
+        "taste_pairs": covered(views, "taste", "pairs"),
+        "least": int(binom.ppf(0.005, n, 0.95)),
+        "taste_adds": above(views, "taste"),
+        "mean_lift": mean(views, "lift"),
+        "true_lift": mean(views, "lift", "true_rows"),
+        "likes_naive": mean(likes, "lift") + mean(likes, "habit"),
+        "likes_habit": mean(likes, "habit"),
+        "likes_crowd_above_0": above(likes, "crowd"),
+        "likes_taste_covers": covered(likes, "taste", "rows"),
+        "likes_taste_adds": above(likes, "taste"),
+    }
 
 
 def kept_in(path: Path | None) -> list[dict[str, Any]]:
