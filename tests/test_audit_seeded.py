@@ -11,7 +11,9 @@ import pytest
 from scipy.stats import t as student
 
 from recsys.audit import PIECES, PLACEBOS, Lift
+from recsys.audit._audit import _say_missing
 from recsys.audit._controls import check_placebos_alike, check_real_not_worse
+from recsys.audit._dwell import Given
 from recsys.audit._lift import Scored
 from recsys.audit._verdict import Moved, judge, put_in_sentences
 from recsys.inference import (
@@ -224,3 +226,16 @@ def test_two_draws_of_a_placebo_over_one_user_are_no_alarm() -> None:
         losses,
     )
     assert check_placebos_alike(scored).passed
+
+
+@pytest.mark.parametrize(
+    ("given", "signals", "asked"),
+    [("dwell", (), 1), ("dwell", ("long_view",), 0), ("nothing", (), 2), ("flags, not dwell", ("click",), 1)],
+)
+def test_a_baseline_without_behaviour_is_said_to_be_none(
+    given: str, signals: tuple[str, ...], asked: int
+) -> None:
+    """Dwell that placebos follow is not behaviour that the arm without likes reads."""
+    found = _say_missing(Given(given, np.zeros(1)), signals)
+    assert len(found) == asked
+    assert any("beyond behaviour" in one.question for one in found) == (not signals)
