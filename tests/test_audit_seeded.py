@@ -11,7 +11,9 @@ import pytest
 from scipy.stats import t as student
 
 from recsys.audit import PIECES, PLACEBOS, Lift
+from recsys.audit._audit import _say_missing
 from recsys.audit._controls import check_placebos_alike, check_real_not_worse
+from recsys.audit._dwell import Given
 from recsys.audit._lift import Scored
 from recsys.audit._verdict import Moved, judge, put_in_sentences
 from recsys.inference import (
@@ -37,17 +39,17 @@ def test_the_variance_is_that_of_the_formula() -> None:
     second = draw(1, k=3, between=0.1)[0]
     found = seeded_difference(first, second, users, items, scale=2.0, realised=True)
 
-    def between(losses: np.ndarray) -> float:
+    def between(losses: np.ndarray) -> tuple[float, float]:
         noise = [two_way_standard_error(a - b, users, items) ** 2 / 2 for a, b in combinations(losses, 2)]
         means = [row.mean() for row in losses]
         s2 = sum((mean - np.mean(means)) ** 2 for mean in means) / (len(means) - 1)
-        return max(0.0, s2 - np.mean(noise))
+        return s2, max(0.0, s2 - np.mean(noise))
 
-    a_p, a_r = between(first), between(second)
+    (s_p, a_p), (s_r, a_r) = between(first), between(second)
     assert a_p > a_r > 0
     clustered = two_way_standard_error(first.mean(axis=0) - second.mean(axis=0), users, items) ** 2
-    parts = [(clustered, 59), (a_p / 4, 3), (a_r / 3, 2), (a_p - a_r, 3)]
-    variance = sum(one for one, _ in parts)
+    variance = clustered + a_p / 4 + a_r / 3 + (a_p - a_r)
+    parts = [(clustered, 59), (s_p * (1 / 4 + 1), 3), (s_r * (1 / 3 - 1), 2)]
     freedom = variance**2 / sum(one**2 / free for one, free in parts)
     assert found.standard_error == pytest.approx(math.sqrt(variance) / 2)
     assert found.degrees_of_freedom == pytest.approx(freedom)
@@ -86,6 +88,20 @@ def test_the_difference_covers_the_truth_when_seeds_and_users_are_drawn_again() 
         ends = seeded_difference(first, second, users, items).interval
         covered += ends.low <= 0 <= ends.high
     assert 270 <= covered <= 298
+
+
+def test_the_difference_covers_the_truth_when_placebo_draws_differ_more_than_seeds() -> None:
+    """The real likes are one draw, a_p - a_r of the variance: five draws say little of how much that is."""
+    missed, rows = 0, np.arange(80)
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        apart = rng.normal(0, 0.25, size=80)
+        first = apart + rng.normal(0, 0.12, size=(5, 1)) + rng.normal(0, 0.5, size=(5, 80))
+        realised = rng.normal(0, math.sqrt(0.12**2 - 0.06**2)) - apart
+        second = realised + rng.normal(0, 0.06, size=(5, 1)) + rng.normal(0, 0.5, size=(5, 80))
+        ends = seeded_difference(first, second, rows, rows, realised=True).interval
+        missed += not ends.low <= 0 <= ends.high
+    assert missed <= 75
 
 
 def test_holm_steps_down_and_never_past_one() -> None:
@@ -221,3 +237,16 @@ def test_two_draws_of_a_placebo_over_one_user_are_no_alarm() -> None:
         losses,
     )
     assert check_placebos_alike(scored).passed
+
+
+@pytest.mark.parametrize(
+    ("given", "signals", "asked"),
+    [("dwell", (), 1), ("dwell", ("long_view",), 0), ("nothing", (), 2), ("flags, not dwell", ("click",), 1)],
+)
+def test_a_baseline_without_behaviour_is_said_to_be_none(
+    given: str, signals: tuple[str, ...], asked: int
+) -> None:
+    """Dwell that placebos follow is not behaviour that the arm without likes reads."""
+    found = _say_missing(Given(given, np.zeros(1)), signals)
+    assert len(found) == asked
+    assert any("beyond behaviour" in one.question for one in found) == (not signals)

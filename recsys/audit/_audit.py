@@ -128,7 +128,11 @@ def run_audit(rows: AuditRows, plan: Plan, threads: int, shelf: Shelf) -> Audit:
         residual=None if isinstance(residual, Missing) else residual,
         segments=lift_by_segment(rows, first),
         controls=tuple(controls),
-        missing=(*plan.missing, *_say_missing(given), *([residual] if isinstance(residual, Missing) else [])),
+        missing=(
+            *plan.missing,
+            *_say_missing(given, plan.signals),
+            *([residual] if isinstance(residual, Missing) else []),
+        ),
         windows=rows.windows,
         rows=_count(rows, past_likes),
         settings=plan.settings,
@@ -153,13 +157,13 @@ def _judge(
     return verdict.with_sentences(put_in_sentences(verdict, primary, moved, planted.passed))
 
 
-def _say_missing(given: Given) -> list[Missing]:
-    if given.name == "dwell":
-        return []
-    needs = "events.columns.dwell: a number known before the cut, seconds or the share watched"
-    found = [Missing("Do likes carry taste beyond dwell?", f"the log knows {given.name}", needs)]
-    if given.name == "nothing":
-        why = "the log has no behaviour signal: no placebo can follow what was watched"
+def _say_missing(given: Given, signals: tuple[str, ...]) -> list[Missing]:
+    found = []
+    if given.name != "dwell":
+        needs = "events.columns.dwell: a number known before the cut, seconds or the share watched"
+        found.append(Missing("Do likes carry taste beyond dwell?", f"the log knows {given.name}", needs))
+    if not signals:
+        why = "the arm without likes reads no behaviour signal: it knows what was shown, and no more"
         found.append(
             Missing("What do likes add beyond behaviour?", why, "events.signals, or events.columns.dwell")
         )

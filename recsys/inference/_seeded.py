@@ -108,7 +108,10 @@ def seeded_difference(
     ``V = V_cluster + a_1 / k + a_2 / m + [realised] max(0, a_1 - a_2)``. V_cluster is two-way, by user and item,
     of the difference of mean losses. ``a = max(0, s^2 - mean over pairs of V_cluster(loss_i - loss_j) / 2)``: the
     variance between seeds less what test rows alone would make of it; 0 with one seed. The last term stands for the
-    realised likes being one draw. Degrees of freedom by Satterthwaite, users less one for the first part.
+    realised likes being one draw. Degrees of freedom by Satterthwaite, users less one for the first part; a_1 stands
+    in two places, so that its weights are added before they are squared, and an a that is not 0 is as unsure as its
+    s^2: ``V^2 / (V_cluster^2 / (users - 1) + ((1 / k + 1) s_1^2)^2 / (k - 1) + ((1 / m - 1) s_2^2)^2 / (m - 1))``, the
+    ones only where the last term of V is above 0.
 
     References
     ----------
@@ -122,13 +125,17 @@ def seeded_difference(
     by_item = as_dense_codes("items", items, first.shape[1])
     difference = first.mean(axis=0) - second.mean(axis=0)
     clustered = two_way_standard_error(difference, by_user, by_item) ** 2
-    a_first, a_second = (between_seeds(one, by_user, by_item) for one in (first, second))
+    (a_first, raw_first), (a_second, raw_second) = (_spread(one, by_user, by_item) for one in (first, second))
     k, m = len(first), len(second)
-    parts = [(clustered, float(by_user.max())), (a_first / k, k - 1.0), (a_second / m, m - 1.0)]
-    if realised:
-        parts.append((max(0.0, a_first - a_second), k - 1.0))
-    variance = sum(part for part, _ in parts)
-    spread = sum(part**2 / freedom for part, freedom in parts if part > 0 and freedom > 0)
+    once = float(realised and a_first > a_second)
+    of_first, of_second = 1 / k + once, 1 / m - once
+    variance = clustered + of_first * a_first + of_second * a_second
+    parts = [
+        (clustered, float(by_user.max())),
+        (of_first * raw_first, k - 1.0),
+        (of_second * raw_second, m - 1.0),
+    ]
+    spread = sum(part**2 / freedom for part, freedom in parts if part and freedom > 0)
     freedom = variance**2 / spread if spread > 0 else math.inf
     return SeededDifference(float(difference.mean()) / scale, math.sqrt(variance) / scale, freedom)
 
@@ -147,12 +154,19 @@ def between_seeds(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike
         At least 0; 0 with one seed.
 
     """
+    return _spread(losses, users, items)[0]
+
+
+def _spread(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike) -> tuple[float, float]:
+    """Give the variance between seeds, and with it what it is the rest of; both 0 where it is not above 0."""
     if len(losses) < 2:
-        return 0.0
+        return 0.0, 0.0
     noise = [
         two_way_standard_error(one - other, users, items) ** 2 / 2 for one, other in combinations(losses, 2)
     ]
-    return max(0.0, float(losses.mean(axis=1).var(ddof=1)) - float(np.mean(noise)))
+    raw = float(losses.mean(axis=1).var(ddof=1))
+    rest = raw - float(np.mean(noise))
+    return (rest, raw) if rest > 0 else (0.0, 0.0)
 
 
 def adjust_holm(p_values: npt.ArrayLike) -> FloatArray:
