@@ -16,6 +16,12 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in SHELL for line in block.splitlines() if line and not line.startswith("#")]
 SETUP = "pip install uv && "
+QUICK = {
+    "RECSYS_MODEL__ITERATIONS": "3",
+    "RECSYS_AUDIT__SEEDS": "2",
+    "RECSYS_AUDIT__PLACEBOS": "2",
+    "RECSYS_AUDIT__HEADS": '["logistic"]',
+}
 
 
 def test_two_commands_set_everything_up_and_ci_runs_them() -> None:
@@ -50,7 +56,7 @@ def test_every_recsys_command_runs_in_the_order_it_is_shown(checkout: Path) -> N
             cwd=checkout,
             capture_output=True,
             text=True,
-            env={**os.environ, "RECSYS_MODEL__ITERATIONS": "3"},
+            env={**os.environ, **QUICK},
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
