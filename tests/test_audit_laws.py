@@ -292,6 +292,19 @@ def test_what_cannot_be_audited_is_refused_with_the_way_out(log: EventLog, rows:
         gather_rows(log, windows)
 
 
+@pytest.mark.parametrize("role", ["signals", "outcomes"])
+def test_the_like_under_another_name_is_neither_behaviour_nor_outcome(role: str) -> None:
+    """As a signal the arm without likes, and R1, would read who liked what: redundant by construction."""
+    world = World.preset("small", exposures=5_000, users=100, items=50, like_rate=0.1, seed=3)
+    table = simulate(world).events.with_columns(pl.col(LIKED).alias("thumb"))
+    named = {"signals": ["long_view"], "outcomes": ["long_view"]}
+    named[role] = [*named[role], "thumb"]
+    log = read_events(table, **named)
+    rows = gather_rows(log, split_by_time(SETTINGS.windows, log.as_of))
+    with pytest.raises(ConfigError, match=f"events.{role} names 'thumb', which is the like itself"):
+        make_plan(rows, SETTINGS)
+
+
 def test_a_rare_outcome_is_listed_and_not_asked(rows: AuditRows) -> None:
     rare = rows.score.with_columns(follow=pl.when(pl.int_range(pl.len()) < 5).then(1.0).otherwise(0.0))
     plan = make_plan(replace(rows, score=rare), SETTINGS)
