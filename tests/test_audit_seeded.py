@@ -239,12 +239,19 @@ def test_two_draws_of_a_placebo_over_one_user_are_no_alarm() -> None:
 
 @pytest.mark.parametrize(
     ("given", "signals", "asked"),
-    [("dwell", (), 1), ("dwell", ("long_view",), 0), ("nothing", (), 2), ("flags, not dwell", ("click",), 1)],
+    [("dwell", (), 1), ("dwell", ("follow",), 0), ("nothing", (), 2), ("flags, not dwell", ("follow",), 1)],
 )
 def test_a_baseline_without_behaviour_is_said_to_be_none(
     given: str, signals: tuple[str, ...], asked: int
 ) -> None:
     """Dwell that placebos follow is not behaviour that the arm without likes reads."""
-    found = _say_missing(Given(given, np.zeros(1)), signals)
+    found = _say_missing(Given(given, np.zeros(1)), signals, "follow")
     assert len(found) == asked
     assert any("beyond behaviour" in one.question for one in found) == (not signals)
+
+
+def test_a_baseline_that_does_not_read_past_outcomes_is_said_to_be_weak() -> None:
+    """On one log likes added 6.8 points to follows, and .5 where past follows were among the signals."""
+    (found,) = _say_missing(Given("dwell", np.zeros(1)), ("long_view", "dwell_seconds"), "follow")
+    assert "beyond past 'follow'" in found.question
+    assert found.needs == "events.signals: 'follow'"
