@@ -292,6 +292,14 @@ def test_what_cannot_be_audited_is_refused_with_the_way_out(log: EventLog, rows:
         gather_rows(log, windows)
 
 
+@pytest.mark.parametrize("dwell", [pl.lit(3.0), pl.col("long_view").cast(pl.Float64) * 30])
+def test_dwell_of_one_value_or_two_is_no_number(rows: AuditRows, dwell: pl.Expr) -> None:
+    table = replace(rows, known=rows.known.with_columns(dwell_seconds=dwell))
+    found = follow_dwell(table, ("dwell_seconds",), 0)
+    assert found.name == "flags, not dwell"
+    assert found.log_odds.any() == (table.known["dwell_seconds"].n_unique() > 1)
+
+
 @pytest.mark.parametrize("role", ["signals", "outcomes"])
 def test_the_like_under_another_name_is_neither_behaviour_nor_outcome(role: str) -> None:
     """As a signal the arm without likes, and R1, would read who liked what: redundant by construction."""
