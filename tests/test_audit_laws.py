@@ -292,6 +292,27 @@ def test_what_cannot_be_audited_is_refused_with_the_way_out(log: EventLog, rows:
         gather_rows(log, windows)
 
 
+@pytest.mark.parametrize("dwell", [pl.lit(3.0), pl.col("long_view").cast(pl.Float64) * 30])
+def test_dwell_of_one_value_or_two_is_no_number(rows: AuditRows, dwell: pl.Expr) -> None:
+    table = replace(rows, known=rows.known.with_columns(dwell_seconds=dwell))
+    found = follow_dwell(table, ("dwell_seconds",), 0)
+    assert found.name == "flags, not dwell"
+    assert found.log_odds.any() == (table.known["dwell_seconds"].n_unique() > 1)
+
+
+@pytest.mark.parametrize("role", ["signals", "outcomes"])
+def test_the_like_under_another_name_is_neither_behaviour_nor_outcome(role: str) -> None:
+    """As a signal the arm without likes, and R1, would read who liked what: redundant by construction."""
+    world = World.preset("small", exposures=5_000, users=100, items=50, like_rate=0.1, seed=3)
+    table = simulate(world).events.with_columns(pl.col(LIKED).alias("thumb"))
+    named = {"signals": ["long_view"], "outcomes": ["long_view"]}
+    named[role] = [*named[role], "thumb"]
+    log = read_events(table, **named)
+    rows = gather_rows(log, split_by_time(SETTINGS.windows, log.as_of))
+    with pytest.raises(ConfigError, match=f"events.{role} names 'thumb', which is the like itself"):
+        make_plan(rows, SETTINGS)
+
+
 def test_a_rare_outcome_is_listed_and_not_asked(rows: AuditRows) -> None:
     rare = rows.score.with_columns(follow=pl.when(pl.int_range(pl.len()) < 5).then(1.0).otherwise(0.0))
     plan = make_plan(replace(rows, score=rare), SETTINGS)

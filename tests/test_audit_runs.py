@@ -144,7 +144,10 @@ def test_a_shelf_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path) -
     assert shelf.load("real-10") is None
 
 
-def test_a_strong_press_adds_signal_and_taste_carries_it(found: recsys.Audit) -> None:
+def test_a_strong_press_adds_signal_and_taste_carries_it(log: EventLog) -> None:
+    # Two draws have one degree of freedom between them: too few to be sure of anything.
+    drawn = LEAN.audit.model_copy(update={"placebos": 4})
+    found = recsys.audit(log, LEAN.model_copy(update={"audit": drawn}), threads=1)
     lift = found.lift("long_view", "logistic")
     assert found.verdict.adds_signal
     assert lift.pieces["taste"].value > 0.5 * lift.value.value > 0

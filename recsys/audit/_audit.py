@@ -130,7 +130,7 @@ def run_audit(rows: AuditRows, plan: Plan, threads: int, shelf: Shelf) -> Audit:
         controls=tuple(controls),
         missing=(
             *plan.missing,
-            *_say_missing(given, plan.signals),
+            *_say_missing(given, plan.signals, plan.primary),
             *([residual] if isinstance(residual, Missing) else []),
         ),
         windows=rows.windows,
@@ -157,7 +157,7 @@ def _judge(
     return verdict.with_sentences(put_in_sentences(verdict, primary, moved, planted.passed))
 
 
-def _say_missing(given: Given, signals: tuple[str, ...]) -> list[Missing]:
+def _say_missing(given: Given, signals: tuple[str, ...], primary: str) -> list[Missing]:
     found = []
     if given.name != "dwell":
         needs = "events.columns.dwell: a number known before the cut, seconds or the share watched"
@@ -166,6 +166,11 @@ def _say_missing(given: Given, signals: tuple[str, ...]) -> list[Missing]:
         why = "the arm without likes reads no behaviour signal: it knows what was shown, and no more"
         found.append(
             Missing("What do likes add beyond behaviour?", why, "events.signals, or events.columns.dwell")
+        )
+    elif primary not in signals:
+        why = f"the arm without likes reads {', '.join(signals)}, which leaves room that past {primary!r} may fill"
+        found.append(
+            Missing(f"What do likes add beyond past {primary!r}?", why, f"events.signals: {primary!r}")
         )
     return found
 

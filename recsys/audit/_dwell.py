@@ -56,15 +56,23 @@ def follow_dwell(rows: AuditRows, signals: tuple[str, ...], seed: int) -> Given:
     Given
 
     """
-    known, flags = rows.known, [name for name in signals if name != DWELL]
-    if DWELL in known.columns and 1 - known[DWELL].null_count() / len(known) >= _LEAST_KNOWN:
+    known = rows.known
+    if _knows_dwell(known):
         name, design = "dwell", _spline(as_numbers(known, DWELL))
-    elif flags:
-        name, design = "flags, not dwell", np.column_stack([_flag(as_numbers(known, one)) for one in flags])
+    elif signals:
+        name, design = "flags, not dwell", np.column_stack([_flag(as_numbers(known, one)) for one in signals])
     else:
         return Given("nothing", np.zeros(len(known)))
     strata = distinct_codes(pl.Series(rows.users.astype(np.int64) * 2 + rows.late))
     return Given(name, design @ fit_conditional_logit(design, rows.liked, strata, seed))
+
+
+def _knows_dwell(known: pl.DataFrame) -> bool:
+    """Say whether dwell is there as a number: of one value it tells nothing, and of two it is a flag."""
+    if DWELL not in known.columns:
+        return False
+    told = known[DWELL].drop_nulls()
+    return len(told) / len(known) >= _LEAST_KNOWN and told.n_unique() > 2
 
 
 def fit_conditional_logit(

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from recsys.audit._result import Missing
 from recsys.audit._rows import AuditRows
 from recsys.config import AuditSettings, ModelSettings, Settings
@@ -71,11 +73,12 @@ def make_plan(rows: AuditRows, settings: Settings) -> Plan:
     Raises
     ------
     ConfigError
-        When the primary outcome is a like, or is not in the log.
+        When the primary outcome is a like, or is not in the log; or a signal or outcome is the like itself.
     DataError
         When there is no outcome but the like, or one of the two that every audit needs is too rare.
 
     """
+    _refuse_the_like(rows)
     primary = _primary(rows, settings.audit)
     declared = [name for name in rows.log.outcomes if name not in (primary, LIKED)]
     missing = {name: _too_rare(rows, name) for name in (primary, LIKED, *declared)}
@@ -99,6 +102,19 @@ def make_plan(rows: AuditRows, settings: Settings) -> Plan:
     }
     found_missing = tuple(one for one in missing.values() if one)
     return Plan(outcomes, signals, settings.model, settings.audit, found_missing, fixed)
+
+
+def _refuse_the_like(rows: AuditRows) -> None:
+    """Under another name the like would be behaviour, which nothing beats, or what likes are to predict."""
+    exposures = rows.log.exposures
+    for role, names in (("signals", rows.log.signals), ("outcomes", rows.log.outcomes)):
+        for name in names:
+            came = exposures.select(pl.col(name).cast(pl.Float64) > 0).to_series()
+            if came.any() and (came == exposures[LIKED]).all():
+                raise ConfigError(
+                    f"events.{role} names {name!r}, which is the like itself: an audit holds likes against behaviour "
+                    f"without a button; take {name!r} out of events.{role}"
+                )
 
 
 def _primary(rows: AuditRows, settings: AuditSettings) -> str:

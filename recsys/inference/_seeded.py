@@ -111,7 +111,7 @@ def seeded_difference(
     realised likes being one draw. Degrees of freedom by Satterthwaite, users less one for the first part; a_1 stands
     in two places, so that its weights are added before they are squared, and an a that is not 0 is as unsure as its
     s^2: ``V^2 / (V_cluster^2 / (users - 1) + ((1 / k + 1) s_1^2)^2 / (k - 1) + ((1 / m - 1) s_2^2)^2 / (m - 1))``, the
-    ones only where the last term of V is above 0.
+    ones only where the last term of V is above 0, and never less than the least of its parts.
 
     References
     ----------
@@ -135,8 +135,11 @@ def seeded_difference(
         (of_first * raw_first, k - 1.0),
         (of_second * raw_second, m - 1.0),
     ]
-    spread = sum(part**2 / freedom for part, freedom in parts if part and freedom > 0)
-    freedom = variance**2 / spread if spread > 0 else math.inf
+    unsure = [(part, freedom) for part, freedom in parts if part and freedom > 0]
+    freedom = math.inf
+    if unsure:
+        spread = sum(part**2 / freedom for part, freedom in unsure)
+        freedom = max(variance**2 / spread, min(freedom for _, freedom in unsure))
     return SeededDifference(float(difference.mean()) / scale, math.sqrt(variance) / scale, freedom)
 
 

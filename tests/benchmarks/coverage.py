@@ -2,7 +2,8 @@
 
     uv run python tests/benchmarks/coverage.py [--trials N --processes N --into FILE --worlds null,large]
 
-A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, two draws of each placebo, 8 factors.
+A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, four draws of each placebo, 8
+factors.
 The truth is what the same trained models and draws would lose on average under the world's own probabilities: over
 all pairs of users and items (`pairs`), over all pairs as often as users come and items are shown (`shown`), and over
 the scored exposures (`rows`). The interval is of exposures like the logged ones.
@@ -48,7 +49,7 @@ sys.path[:] = [one for one in sys.path if Path(one).resolve() != Path(__file__).
 WORLDS = ("null", "habit", "feedback", "crowd", "small", "large")
 OUTCOMES = {"long_view": "p_long_view_before", LIKED: "p_like_before"}
 LEAN = Settings(
-    audit=AuditSettings(seeds=2, placebos=2, heads=("logistic",)),
+    audit=AuditSettings(seeds=2, placebos=4, heads=("logistic",)),
     model=ModelSettings(factors=8, iterations=8),
 )
 
