@@ -228,7 +228,7 @@ def test_an_outcome_that_is_unknown_is_left_out(rows: AuditRows, forecasts: dict
 
 def test_every_rung_reads_more_than_the_one_below_and_what_it_explains_telescopes(rows: AuditRows) -> None:
     look = gather_material(rows, rows.score, ("long_view",), MODEL, ENGINE).look(rows.liked, ENGINE)
-    climb = prepare_climb(rows, make_plan(rows, SETTINGS), look, 1)
+    climb = prepare_climb(rows, make_plan(rows, SETTINGS), look)
     found = {f"ladder/{rung}": climb.forecast(look, rung)[None] for rung in ("R1", "R2", "R3", "R4", "R5")}
     found["ladder/R4°"] = found["ladder/R4"]
     known = climb_ladder(rows, found)
@@ -247,7 +247,7 @@ def test_every_rung_reads_more_than_the_one_below_and_what_it_explains_telescope
 def test_a_head_of_the_ladder_never_saw_the_labels_of_whom_it_forecasts(rows: AuditRows) -> None:
     """Turn the labels of one fold's users over: their own forecasts do not move, those of the others do."""
     look = gather_material(rows, rows.score, ("long_view",), MODEL, ENGINE).look(rows.liked, ENGINE)
-    climb = prepare_climb(rows, make_plan(rows, SETTINGS), look, 1)
+    climb = prepare_climb(rows, make_plan(rows, SETTINGS), look)
     learn, score = climb.folds()
     turned = replace(climb, liked=np.where(learn == 2, ~climb.liked, climb.liked))
     first, second = climb.forecast(look, "R1"), turned.forecast(look, "R1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -121,21 +122,21 @@ def ask(rows: AuditRows, plan: Plan, look: Look, threads: int) -> dict[str, Ques
         By ``outcome/head``.
 
     """
-    return {
-        f"{outcome}/{head}": _fix(rows, plan, look, outcome, head, threads)
-        for outcome, heads in plan.outcomes.items()
-        for head in heads
-    }
+    asked = [(outcome, head) for outcome, heads in plan.outcomes.items() for head in heads]
+    with ThreadPoolExecutor(threads) as pool:
+        # A thread a question: threads that share one spin while they wait for each other.
+        found = pool.map(lambda one: _fix(rows, plan, look, *one), asked)
+        return {f"{outcome}/{head}": one for (outcome, head), one in zip(asked, found, strict=True)}
 
 
-def _fix(rows: AuditRows, plan: Plan, look: Look, outcome: str, head: str, threads: int) -> Question:
+def _fix(rows: AuditRows, plan: Plan, look: Look, outcome: str, head: str) -> Question:
     users = IdIndex.of(rows.learn[USER]).codes(rows.learn[USER])
     names = tuple(name for name in look.names if reads(name) or name in rates_of(outcome))
     behaviour = [name for name in names if not reads_likes(name)]
     folds = min(plan.model.folds, _BOOSTED_FOLDS) if head == "gbm" else plan.model.folds
     settings = plan.model.model_copy(update={"head": head, "folds": folds})
     question = Question(outcome, settings, names, rows.labels(rows.learn, outcome), users)
-    chosen = choose_complexity(question.lessons(look, behaviour), settings, threads)
+    chosen = choose_complexity(question.lessons(look, behaviour), settings, threads=1)
     fixed = {"l2": chosen} if head == "logistic" else {"rounds": int(chosen)}
     return replace(question, settings=settings.model_copy(update=fixed))
 
@@ -212,9 +213,9 @@ class Climb:
         return np.clip(found, FLOOR, 1 - FLOOR)
 
 
-def prepare_climb(rows: AuditRows, plan: Plan, look: Look, threads: int) -> Climb:
+def prepare_climb(rows: AuditRows, plan: Plan, look: Look) -> Climb:
     """Prepare the ladder: its penalty is the one that suits behaviour alone."""
-    question = _fix(rows, plan, look, LIKED, "logistic", threads)
+    question = _fix(rows, plan, look, LIKED, "logistic")
     users = IdIndex.of(pl.concat([rows.learn[USER], rows.score[USER]]))
     learn, score = (users.codes(table[USER]).astype(np.int64) for table in (rows.learn, rows.score))
     same = (_same_exposure(table, rows) for table in (rows.learn, rows.score))

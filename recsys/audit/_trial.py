@@ -165,7 +165,7 @@ def set_bench(
     material = gather_material(rows, score, plan.signals, model, engine_for(model, threads))
     look = material.look(rows.liked, engine_for(model, threads))
     questions = ask(rows, plan, look, threads)
-    climb = prepare_climb(rows, plan, look, threads) if ladder else None
+    climb = prepare_climb(rows, plan, look) if ladder else None
     return Bench(rows, plan, given, material, questions, climb, threads, shelf)
 
 
