@@ -18,6 +18,10 @@ _KINDS = {
     "first": ("What the first likes of a user are worth", "first likes kept of each user", format_short),
     "share": ("What a share of all likes is worth", "share of all likes kept, at random", format_share),
 }
+_AGAINST = {
+    "first": "the same users without a like of their own",
+    "share": "behaviour alone, which reads no likes",
+}
 
 
 def _entropy(value: float | None) -> str:
@@ -48,7 +52,7 @@ def draw_dose(doses: pl.DataFrame, kind: str) -> Figure:
     """
     title, label, write = _KINDS[kind]
     name = f"dose-{kind}"
-    alt = "Lift over no likes at all, in NE points, with 95 % intervals. " + " ".join(
+    alt = f"Lift over {_AGAINST[kind]}, in NE points, with 95 % intervals. " + " ".join(
         f"{write(row['dose'])}: {format_points(row['lift'])}." for row in doses.to_dicts()
     )
     same = doses["users"].n_unique() == 1
@@ -63,7 +67,7 @@ def draw_dose(doses: pl.DataFrame, kind: str) -> Figure:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
         svg = to_svg(drawn, name, title, alt)
     note = (
-        "Each is against no likes at all, on the same rows; doses stand evenly, whatever lies between them."
+        f"Each is against {_AGAINST[kind]}, on the same rows; doses stand evenly, whatever lies between them."
         + ("" if same else " Users differ between doses, so that points are not joined: each has its own.")
     )
     return Figure(name, title, alt, note, svg, (tabulate(doses, title, _dose_columns(kind)),))

@@ -201,19 +201,20 @@ def outcomes_table(audit: Audit) -> Table:
         *("outcome", "head", "lift", "95 % from", "to", "lower bound", "upper bound", "bits a past like"),
         *("rank p", "p after Holm", "exposures", "came about", "users"),
     )
-    rows = tuple(_outcome_row(one) for one in audit.lifts)
+    rows = tuple(_outcome_row(one, audit.verdict.outcome) for one in audit.lifts)
     return Table("Like lift by outcome, in NE points", headings, rows or (("none",) + ("",) * 12,))
 
 
-def _outcome_row(one: Lift) -> tuple[str, ...]:
+def _outcome_row(one: Lift, primary: str) -> tuple[str, ...]:
     found = _figures_of(one.value)
+    untested = "primary" if one.outcome == primary else ""
     return (
         one.outcome,
         one.head,
         *(format_points(found[name]) for name in ("value", "low", "high", "lower", "upper")),
         format_short(one.bits_per_like),
         format_probability(one.rank_p),
-        "primary" if one.p_holm is None else format_probability(one.p_holm),
+        untested if one.p_holm is None else format_probability(one.p_holm),
         *map(format_count, (one.rows, one.events, one.users)),
     )
 
