@@ -77,6 +77,21 @@ def test_a_like_that_came_after_the_first_cut_belongs_to_what_was_known_late(
     assert rows.likes_left_out == 40
 
 
+def test_a_like_that_came_late_stays_on_its_row(
+    draw_events: Callable[..., pl.DataFrame], read_event_log: Callable[..., EventLog]
+) -> None:
+    """It is among the late rows because it was liked: placebos that left it would be newer than the likes."""
+    log = read_event_log(draw_events(4), like_within="1d")
+    rows = gather_rows(log, split_by_time(WindowsSettings(), log.as_of))
+    came_late = np.flatnonzero(rows.late & (rows.known["timestamp"] < rows.windows.calibrate.cut).to_numpy())
+    assert len(came_late) > 0
+    nothing = Given("nothing", np.zeros(len(rows.known)))
+    for kind in PLACEBOS:
+        drawn = draw_placebos(rows, nothing, kind, 2, 0).liked
+        assert drawn[:, came_late].all()
+        assert (drawn[0] != rows.liked).any()
+
+
 def test_the_conditional_logit_finds_how_presses_follow_dwell_whatever_the_habits() -> None:
     rng = np.random.default_rng(1)
     users = np.repeat(np.arange(500), 60)

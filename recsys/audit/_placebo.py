@@ -98,16 +98,16 @@ def draw_placebos(
 
 
 def _chain_of(rows: AuditRows, given: Given, kind: str) -> tuple[_Chain, int]:
-    late = rows.late.astype(np.int64)
+    sides = rows.sides
     if kind == "habit_crowd":
-        users, items = _stratify(rows.users, late), _stratify(rows.items, late)
+        users, items = _stratify(rows.users, sides), _stratify(rows.items, sides)
 
         def swap(likes: NDArray[np.int64], steps: int, seed: int) -> NDArray[np.int64]:
             return exchange(likes, users, items, given.log_odds, steps, seed)
 
         return swap, SWAPS
-    strata = _stratify(rows.users, late) if kind == "habit" else late
-    log_odds = np.zeros(len(late)) if kind == "global" else given.log_odds
+    strata = _stratify(rows.users, sides) if kind == "habit" else sides
+    log_odds = np.zeros(len(sides)) if kind == "global" else given.log_odds
     order = np.argsort(strata, kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -118,8 +118,8 @@ def _chain_of(rows: AuditRows, given: Given, kind: str) -> tuple[_Chain, int]:
     return move, MOVES
 
 
-def _stratify(codes: NDArray[np.int32], late: NDArray[np.int64]) -> NDArray[np.int64]:
-    return distinct_codes(pl.Series(codes.astype(np.int64) * 2 + late)).astype(np.int64)
+def _stratify(codes: NDArray[np.int32], sides: NDArray[np.int64]) -> NDArray[np.int64]:
+    return distinct_codes(pl.Series(codes.astype(np.int64) * (int(sides.max()) + 1) + sides)).astype(np.int64)
 
 
 def _shared(draws: list[NDArray[np.int64]]) -> float:

@@ -65,6 +65,18 @@ class AuditRows:
         """Codes of the items of the known rows, shape (n,)."""
         return IdIndex.of(self.known[ITEM]).codes(self.known[ITEM])
 
+    @cached_property
+    def sides(self) -> NDArray[np.int64]:
+        """Say where placebos may move likes, shape (n,): among rows of the same number.
+
+        0 before the calibrate cut, 1 after it. A row from before whose like came after is alone: it stands among
+        the late ones because it was liked, and no unliked row could be in its place.
+        """
+        sides = self.late.astype(np.int64)
+        alone = self.early[self.late[self.early]]
+        sides[alone] = 2 + np.arange(len(alone))
+        return sides
+
     def liked_early(self, liked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Take what was known of likes before the calibrate window, a row of `early` each."""
         return (liked & ~self.late)[self.early]
