@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -434,3 +435,15 @@ def test_options_can_come_from_the_environment(
     monkeypatch.setenv("RECSYS_OUTPUT", str(tmp_path / "out"))
     assert call("train", "-q").status == 0
     assert (tmp_path / "out/models/current").exists()
+
+
+@pytest.mark.parametrize("wanted", [None, "ACTIVE"])
+def test_threads_that_wait_sleep_unless_it_is_said_otherwise(
+    call: Call, monkeypatch: pytest.MonkeyPatch, wanted: str | None
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "set back after the test")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if wanted:
+        monkeypatch.setenv("OMP_WAIT_POLICY", wanted)
+    assert call("models", "list", "--output", "nowhere").status in (0, 66)
+    assert os.environ["OMP_WAIT_POLICY"] == (wanted or "PASSIVE")

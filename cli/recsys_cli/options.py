@@ -200,6 +200,9 @@ def with_options(
     @functools.wraps(command)
     def called(**given: Any) -> None:
         options = told(**{one.name: given.pop(one.name) for one in shared})
+        # OpenMP reads it when LightGBM or implicit load it: threads that spin while they wait take a busy machine's
+        # time from those they wait for.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if threads := getattr(options, "threads", 0):
             # Polars reads it once, when it is first imported.
             os.environ["POLARS_MAX_THREADS"] = str(threads)
