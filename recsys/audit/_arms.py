@@ -16,7 +16,7 @@ class Arm:
     Attributes
     ----------
     kind : str
-        `real`, or a placebo.
+        `real`, a placebo, `planted`, or a point of a curve.
     draw : int
         Of its kind, counted from 0.
     seed : int

@@ -15,7 +15,7 @@ from recsys.audit._looks import Look
 from recsys.audit._plan import Plan
 from recsys.audit._rows import AuditRows
 from recsys.config import ModelSettings
-from recsys.features import RATE, as_numbers, reads, reads_likes
+from recsys.features import OF_CROWD, OF_HABIT, RATE, as_numbers, reads, reads_likes
 from recsys.matrix import IdIndex
 from recsys.probability import (
     FLOOR,
@@ -125,11 +125,11 @@ def ask(rows: AuditRows, plan: Plan, look: Look, threads: int) -> dict[str, Ques
     asked = [(outcome, head) for outcome, heads in plan.outcomes.items() for head in heads]
     with ThreadPoolExecutor(threads) as pool:
         # A thread a question: threads that share one spin while they wait for each other.
-        found = pool.map(lambda one: _fix(rows, plan, look, *one), asked)
+        found = pool.map(lambda one: _choose_settings(rows, plan, look, *one), asked)
         return {f"{outcome}/{head}": one for (outcome, head), one in zip(asked, found, strict=True)}
 
 
-def _fix(rows: AuditRows, plan: Plan, look: Look, outcome: str, head: str) -> Question:
+def _choose_settings(rows: AuditRows, plan: Plan, look: Look, outcome: str, head: str) -> Question:
     users = IdIndex.of(rows.learn[USER]).codes(rows.learn[USER])
     names = tuple(name for name in look.names if reads(name) or name in rates_of(outcome))
     behaviour = [name for name in names if not reads_likes(name)]
@@ -146,14 +146,11 @@ def rates_of(outcome: str) -> tuple[str, str]:
     return f"{USER}:{RATE}{outcome}", f"{ITEM}:{RATE}{outcome}"
 
 
-#: What a user's habit of pressing tells, and what the crowd's likes of an item do.
-_HABIT = (f"{USER}:{RATE}{LIKED}", f"{USER}:lately:{LIKED}", f"{USER}:liked_lately")
-_CROWD = (f"{ITEM}:{RATE}{LIKED}", f"appeal:{LIKED}", "lately_by_appeal")
 #: Each rung reads what the one below does and more: behaviour, habit, crowd, the rest.
 MAY_READ: dict[str, Callable[[str], bool]] = {
     "R1": lambda name: not reads_likes(name),
-    "R2": lambda name: not reads_likes(name) or name in _HABIT,
-    "R3": lambda name: not reads_likes(name) or name in _HABIT + _CROWD,
+    "R2": lambda name: not reads_likes(name) or name in OF_HABIT,
+    "R3": lambda name: not reads_likes(name) or name in OF_HABIT + OF_CROWD,
     "R4": lambda name: True,
 }
 
@@ -215,7 +212,7 @@ class Climb:
 
 def prepare_climb(rows: AuditRows, plan: Plan, look: Look) -> Climb:
     """Prepare the ladder: its penalty is the one that suits behaviour alone."""
-    question = _fix(rows, plan, look, LIKED, "logistic")
+    question = _choose_settings(rows, plan, look, LIKED, "logistic")
     users = IdIndex.of(pl.concat([rows.learn[USER], rows.score[USER]]))
     learn, score = (users.codes(table[USER]).astype(np.int64) for table in (rows.learn, rows.score))
     same = (_same_exposure(table, rows) for table in (rows.learn, rows.score))

@@ -29,7 +29,17 @@ weights that halve.
 from recsys.features._behaviour import Behaviour, observe_behaviour
 from recsys.features._describe import as_numbers
 from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
-from recsys.features._names import COUNT, DOT, RATE, TASTE, evidence_of, reads, reads_likes
+from recsys.features._names import (
+    COUNT,
+    DOT,
+    OF_CROWD,
+    OF_HABIT,
+    RATE,
+    TASTE,
+    evidence_of,
+    reads,
+    reads_likes,
+)
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals
@@ -39,6 +49,8 @@ __all__ = [
     "COUNT",
     "DOT",
     "LINKS",
+    "OF_CROWD",
+    "OF_HABIT",
     "RATE",
     "TASTE",
     "Affinities",

@@ -42,6 +42,11 @@ def evidence_of(outcome: str) -> tuple[str, ...]:
     )
 
 
+#: Of the features that read likes: how often this user presses, and what the crowd makes of the item.
+OF_HABIT = (f"{USER}:{RATE}{LIKED}", f"{USER}:{LATELY}{LIKED}", f"{USER}:{LIKED_LATELY}")
+OF_CROWD = (f"{ITEM}:{RATE}{LIKED}", f"{APPEAL}{LIKED}", INTERPLAY)
+
+
 def reads_likes(name: str) -> bool:
     """Say whether a feature depends on who liked what."""
     return name.endswith(f":{LIKED}") or name in (f"{USER}:{LIKED_LATELY}", TASTE, INTERPLAY)
