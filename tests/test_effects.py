@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import expit, gammaln, logit
 from scipy.stats import betabinom
 
 from recsys.config import ModelSettings
@@ -52,6 +52,28 @@ def test_precision_is_the_likeliest_and_near_the_truth(seed: int, precision: flo
     found = fit_precision(successes, trials, mean)
     assert found == pytest.approx(oracle, rel=1e-2)
     assert found == pytest.approx(precision, rel=0.2)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1.5], ids=["whole", "weighted"])
+@pytest.mark.parametrize("most", [5, 60, 2000])
+def test_precision_of_few_or_many_or_weighted_trials_is_that_of_the_gamma_functions(
+    most: int, unit: float
+) -> None:
+    rng = np.random.default_rng(most)
+    whole, mean = rng.integers(1, most, 4000), expit(rng.normal(-2, 1, 4000))
+    successes = unit * rng.binomial(whole, rng.beta(6 * mean, 6 * (1 - mean)))
+    trials = unit * whole
+
+    def loss(ln_s: float) -> float:
+        a, b = np.exp(ln_s) * mean, np.exp(ln_s) * (1 - mean)
+        parts = (
+            gammaln(successes + a), gammaln(trials - successes + b), -gammaln(trials + a + b),
+            -gammaln(a), -gammaln(b), gammaln(a + b),
+        )  # fmt: skip
+        return -float(np.sum(parts))
+
+    oracle = minimize_scalar(loss, bounds=(-5, 14), method="bounded").x
+    assert np.log(fit_precision(successes, trials, mean)) == pytest.approx(oracle, abs=1e-4)
 
 
 def test_effects_are_posterior_means_beside_what_was_expected() -> None:

@@ -17,6 +17,7 @@ weights that halve.
 
     _names      what features are called, and which of them a head reads
     _rates      successes and trials                 -> shrunk log-odds
+    _precision  successes, trials and means           -> how much entities differ
     _effects    who met what, and an outcome         -> what each entity adds, in log-odds
     _recency    the same, the latest weighing more
     _describe   the exposures before a cut           -> tables of entities
@@ -28,7 +29,7 @@ weights that halve.
 
 from recsys.features._behaviour import Behaviour, observe_behaviour
 from recsys.features._describe import as_numbers
-from recsys.features._effects import LINKS, Affinities, fit_precision, shrunk_effects
+from recsys.features._effects import LINKS, Affinities, shrunk_effects
 from recsys.features._names import (
     COUNT,
     DOT,
@@ -40,6 +41,7 @@ from recsys.features._names import (
     reads,
     reads_likes,
 )
+from recsys.features._precision import fit_precision
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
 from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import betaln, expit, logit
+from scipy.special import expit, logit
 
+from recsys.features._precision import fit_precision
 from recsys.matrix import UNSEEN
 from recsys.schema import CATEGORY, CREATOR, ITEM, USER
 
-_LN_PRECISION = (-5.0, 14.0)
 _LEAST_MEAN = 1e-9
 #: From the broad to the narrow.
 LINKS = (CATEGORY, CREATOR)
@@ -170,40 +169,6 @@ def shrunk_effects(
     s = fit_precision(k, m, mu)
     effects[seen] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
     return effects
-
-
-def fit_precision(
-    successes: NDArray[np.float64], trials: NDArray[np.float64], mean: NDArray[np.float64]
-) -> float:
-    """Fit the precision of a beta-binomial whose means are given, by maximum likelihood.
-
-    Parameters
-    ----------
-    successes, trials : ndarray, shape (n,)
-    mean : ndarray, shape (n,)
-        In (0, 1).
-
-    Returns
-    -------
-    float
-        s of Beta(s mu, s (1 - mu)), in trials, between .007 and 1.2 million.
-
-    Notes
-    -----
-    A single trial says nothing of s: its probability is mu whatever s is.
-
-    """
-    telling = trials != 1
-    k, m, mu = successes[telling], trials[telling], mean[telling]
-    if not len(k):
-        return float(np.exp(_LN_PRECISION[1]))
-
-    def negative_log_likelihood(ln_s: float) -> float:
-        a, b = np.exp(ln_s) * mu, np.exp(ln_s) * (1 - mu)
-        return -float(np.sum(betaln(k + a, m - k + b) - betaln(a, b)))
-
-    best = minimize_scalar(negative_log_likelihood, bounds=_LN_PRECISION, method="bounded")
-    return float(np.exp(best.x))
 
 
 @dataclass(frozen=True)

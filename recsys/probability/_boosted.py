@@ -66,9 +66,13 @@ class BoostedHead:
         return np.asarray(self._booster.predict(features, raw_score=True))
 
     def logit_by_rounds(self, features: NDArray[np.float64], rounds: Sequence[int]) -> NDArray[np.float64]:
-        """Compute log-odds after each number of trees, shape (len(rounds), n)."""
-        predict = self._booster.predict
-        return np.array([predict(features, raw_score=True, num_iteration=one) for one in rounds])
+        """Compute log-odds after each number of trees, which ascend, shape (len(rounds), n)."""
+        predict, steps = self._booster.predict, np.diff(rounds, prepend=0).tolist()
+        added = [
+            predict(features, raw_score=True, start_iteration=end - step, num_iteration=step)
+            for end, step in zip(rounds, steps, strict=True)
+        ]
+        return np.cumsum(np.array(added), axis=0)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Split log-odds into what each feature adds to those of the average exposure of the fit.
