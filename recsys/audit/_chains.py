@@ -94,21 +94,25 @@ def exchange(
     """
     if len(likes) < 2:
         return likes.copy()
-    own_rows, by_item = np.lexsort((items, users)), np.argsort(items, kind="stable")
+    # Half as wide: proposals jump about, and what they wait for is memory.
+    users, items = users.astype(np.int32), items.astype(np.int32)
+    own_rows, by_item = (
+        rows.astype(np.int32) for rows in (np.lexsort((items, users)), np.argsort(items, kind="stable"))
+    )
     taken = np.zeros(len(users), np.bool_)
     taken[likes] = True
     free = by_item[~taken[by_item]]
-    liked = likes[np.argsort(users[likes], kind="stable")]
-    slots = np.empty(len(users), np.int64)
+    liked = likes[np.argsort(users[likes], kind="stable")].astype(np.int32)
+    slots = np.empty(len(users), np.int32)
     slots[liked], slots[free] = np.arange(len(liked)), np.arange(len(free))
     n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
     liked_from, free_from, own_from = (
-        np.append(0, np.cumsum(np.bincount(codes, minlength=size)))
+        np.append(0, np.cumsum(np.bincount(codes, minlength=size))).astype(np.int32)
         for codes, size in ((users[liked], n_users), (items[free], n_items), (users, n_users))
     )
     from recsys.audit._loops import exchange_loop
 
     own = (own_rows, items[own_rows], own_from)
     lists = (liked, free, slots, taken, liked_from, free_from)
-    found: NDArray[np.int64] = exchange_loop(*lists, users, items, log_odds, *own, moves, seed)
-    return found
+    found: NDArray[np.int32] = exchange_loop(*lists, users, items, log_odds, *own, moves, seed)
+    return found.astype(np.int64)
