@@ -125,11 +125,11 @@ EXCHANGE = ExchangeRate(
 )
 DOSES = (
     *(
-        Dose("first", k, around(lift, 0.003), 900, int(900 * k))
+        Dose("first", "logistic", k, around(lift, 0.003), 900, int(900 * k))
         for k, lift in ((1, 0.001), (3, 0.003), (10, 0.006), (30, 0.009))
     ),
     *(
-        Dose("share", share, around(0.012 * share, 0.002), 7_321, int(20_480 * share))
+        Dose("share", "logistic", share, around(0.012 * share, 0.002), 7_321, int(20_480 * share))
         for share in (0.1, 0.25, 0.5, 1.0)
     ),
 )
@@ -187,7 +187,7 @@ COMPLETE = Audit(
     ),
     exchange=EXCHANGE,
     dose=DOSES,
-    residual=ResidualPress(around(0.0132, 0.0050), 5.17, 2.3e-7, 41_000, 690, 5_100),
+    residual=ResidualPress(around(0.0132, 0.0050), "creator_id", 5.17, 2.3e-7, 41_000, 690, 5_100),
     segments=SEGMENTS,
     controls=CONTROLS,
     missing=MISSING,

@@ -75,7 +75,7 @@ def test_a_planted_effect_is_found() -> None:
     assert found.effect.low < PLANTED < found.effect.high
     assert found.effect.high - found.effect.low < 0.15
     assert found.p_value < 1e-6
-    assert (found.exposures, found.users) == (2400, 400)
+    assert (found.link, found.exposures, found.users) == ("creator_id", 2400, 400)
     assert (
         found.presses == draw(seed=1).filter(pl.col("timestamp") < START + timedelta(hours=1))["liked"].sum()
     )
@@ -117,19 +117,21 @@ def test_exposures_that_somebody_chose_are_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "among"),
+    ("change", "link", "among"),
     [
-        ({}, 1),
-        ({"creator_id": pl.lit(None, pl.Int64), "category": pl.col("creator_id") % 2}, 3),
-        ({"creator_id": pl.lit(None, pl.Int64)}, 6),
+        ({}, "creator_id", 1),
+        ({"creator_id": pl.lit(None, pl.Int64), "category": pl.col("creator_id") % 2}, "category", 3),
+        ({"creator_id": pl.lit(None, pl.Int64)}, "any", 6),
     ],
     ids=["creator", "category", "any"],
 )
-def test_without_enough_of_a_link_the_next_is_taken(link: dict[str, pl.Expr], among: int) -> None:
+def test_without_enough_of_a_link_the_next_is_taken(
+    change: dict[str, pl.Expr], link: str, among: int
+) -> None:
     """A press on one of the creators that share the link moves the rate over all of them by its share."""
-    log = read(draw(seed=4).with_columns(**link))
+    log = read(draw(seed=4).with_columns(**change))
     found = measured(residual_press(log, "long_view", SETTINGS, threads=1))
-    assert found.exposures == 2400
+    assert (found.link, found.exposures) == (link, 2400)
     assert found.effect.low < PLANTED / among < found.effect.high
     assert found.effect.high - found.effect.low < 0.13
 

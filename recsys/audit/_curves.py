@@ -179,7 +179,7 @@ def measure_doses(scored: Scored, curves: Curves, past_likes: int) -> tuple[Dose
         users, items = scored.users[whose], scored.items[whose]
         for dose in sorted(losses)[1:]:
             lift = fall_in_shares(losses[0.0][whose], losses[dose][whose], users, items, scored.entropy)
-            found.append(Dose(kind, dose, lift, len(np.unique(users)), likes[kind][dose]))
+            found.append(Dose(kind, scored.head, dose, lift, len(np.unique(users)), likes[kind][dose]))
     return tuple(found)
 
 

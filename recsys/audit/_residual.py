@@ -34,6 +34,8 @@ from recsys.schema import (
 LEAST_ROWS = 500
 #: Users who pressed, and users who did not; with fewer the clustered variance is too small.
 LEAST_USERS = 40
+#: What follows is then counted on every item.
+ANY = "any"
 QUESTION = "Does a press inform what follows, once it is known how long the item was watched?"
 
 
@@ -91,10 +93,12 @@ def residual_press(
             "no exposure is marked as drawn at random, and what a feed shows next may answer to the press",
             "is_random: the column events.columns.is_random, true where chance chose the item",
         )
-    linked = list(_by_link(rows))
-    followed = next((one for one in linked if _why_not(one) is None), linked[-1])
-    lacking = _why_not(followed)
-    return lacking if lacking else _measure(rows, followed, (*log.signals, outcome), settings, threads)
+    linked = dict(_by_link(rows))
+    link = next((link for link, one in linked.items() if _why_not(one) is None), ANY)
+    lacking = _why_not(linked[link])
+    if lacking:
+        return lacking
+    return _measure(rows, linked[link], link, (*log.signals, outcome), settings, threads)
 
 
 def _exposures(log: EventLog, outcome: str) -> pl.DataFrame:
@@ -105,14 +109,14 @@ def _exposures(log: EventLog, outcome: str) -> pl.DataFrame:
     return rows.with_columns(came_about).with_row_index(ROW)
 
 
-def _by_link(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _by_link(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Follow the exposures up, from the most specific link to none."""
     present = [name for name in (USER, TIME, CREATOR, CATEGORY, SESSION) if name in rows.columns]
     flags = (ROW, LIKED, IS_RANDOM, HISTORY_ONLY, CAME_ABOUT)
     timed = mark_sessions(rows.select(*present, *flags))
-    for link in ([CREATOR], [CATEGORY], []):
-        if set(link) <= set(timed.columns):
-            yield rates_after(timed, link).sort(ROW)
+    for link in (CREATOR, CATEGORY, ANY):
+        if link == ANY or link in timed.columns:
+            yield link, rates_after(timed, [] if link == ANY else [link]).sort(ROW)
 
 
 def _why_not(followed: pl.DataFrame) -> Missing | None:
@@ -140,6 +144,7 @@ def _missing(why: str, needs: str) -> Missing:
 def _measure(
     rows: pl.DataFrame,
     followed: pl.DataFrame,
+    link: str,
     behaviour: tuple[str, ...],
     settings: ModelSettings,
     threads: int,
@@ -156,6 +161,7 @@ def _measure(
     found = generalised_covariance(y, y_hat, z, z_hat, users)
     return ResidualPress(
         effect=found.effect,
+        link=link,
         statistic=found.statistic,
         p_value=found.p_value,
         exposures=len(followed),

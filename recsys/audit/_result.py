@@ -233,6 +233,7 @@ class Dose:
     ----------
     kind : str
         `first`: the users' first k likes and no other of theirs; `share`: a random share of all likes.
+    head : str
     dose : float
         k, or the share.
     lift : Estimate
@@ -243,6 +244,7 @@ class Dose:
     """
 
     kind: str
+    head: str
     dose: float
     lift: Estimate
     users: int
@@ -279,6 +281,8 @@ class ResidualPress:
     effect : Estimate
         Difference of the rate of the outcome after a press, all behaviour up to and including the exposure held
         fixed; in shares (0.01 is one percentage point).
+    link : str
+        What follows is counted on the same `creator_id` or `category`, or on `any` item.
     statistic, p_value : float
         Of the generalised covariance measure, two-sided.
     exposures, presses, users : int
@@ -286,6 +290,7 @@ class ResidualPress:
     """
 
     effect: Estimate
+    link: str
     statistic: float
     p_value: float
     exposures: int

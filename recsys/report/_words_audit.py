@@ -198,12 +198,13 @@ def say_residual(audit: Audit) -> str:
             "Not estimable from this log. It needs items shown at random, with dwell, and presses among them: where "
             "the policy chooses what is shown again, the test finds effects that are not there."
         )
+    whose = {"creator_id": "of the same creator, ", "category": "of the same category, "}.get(found.link, "")
     between = _with_interval(f"{100 * found.effect.value:+.2f}", found.effect, 2, "", 100, sign=True)
     return (
-        f"After a press, {audit.verdict.outcome} differs by {between} percentage points from what all behaviour up to "
-        f"and including the exposure would have said (T = {format_short(found.statistic)}, two-sided "
-        f"p {_equals(found.p_value)}; {found.exposures:,} randomly shown exposures, {found.presses:,} presses, "
-        f"{found.users:,} users)."
+        f"After a press, {audit.verdict.outcome} in later sessions, {whose}differs by {between} percentage points from "
+        f"what all behaviour up to and including the exposure would have said (T = {format_short(found.statistic)}, "
+        f"two-sided p {_equals(found.p_value)}; {found.exposures:,} randomly shown exposures, {found.presses:,} "
+        f"presses, {found.users:,} users)."
     )
 
 
