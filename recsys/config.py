@@ -169,10 +169,13 @@ class ModelSettings(_Section):
     it takes until one counts half in what the user did lately. Every factorisation proposes its best
     `candidates` items a user, and so does the crowd; the likeliest of them are recommended. A signal with
     fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
-    on predictions for `folds` folds of users, each left out in turn.
+    on predictions for `folds` folds of users, each left out in turn. `solver` is who takes the steps of a
+    factorisation: implicit, our own compiled for this machine (equal but for rounding), or auto, the compiled
+    one where the factorisation is large enough to be worth loading it.
     """
 
     engine: Literal["local"] = "local"
+    solver: Literal["auto", "compiled", "implicit"] = "auto"
     head: Literal["logistic", "gbm", "auto"] = "logistic"
     factors: Annotated[int, Field(ge=1, le=4096)] = 64
     iterations: Annotated[int, Field(ge=1)] = 15

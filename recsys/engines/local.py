@@ -1,14 +1,19 @@
-"""ALS on this machine: implicit's solver."""
+"""ALS on this machine: implicit's class, with its own solver or ours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from recsys.config import ModelSettings
 from recsys.factors import Factors
 from recsys.matrix import UserItems, confidences, one_blas_thread
+
+#: Entries x factors x iterations from which the compiled solver saves more than numba and its cached code take to
+#: load; see tests/benchmarks/LOG.md. A count of the log and settings, so that no cache decides what a model is.
+COMPILED_FROM = 300_000_000
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,10 @@ class LocalEngine:
 
         """
         # Before the limit: it holds only for the BLAS that is already loaded.
-        from implicit.cpu.als import AlternatingLeastSquares
-
+        solver = _solver_class(user_items, settings)
         with one_blas_thread():
             # implicit's own confidence is alpha * r without the 1, hence alpha = 1 here.
-            als = AlternatingLeastSquares(
+            als = solver(
                 factors=settings.factors,
                 regularization=settings.regularization,
                 alpha=1.0,
@@ -62,3 +66,14 @@ class LocalEngine:
             np.where(observed_users[:, None], als.user_factors, np.float32(0)),
             np.where(observed_items[:, None], als.item_factors, np.float32(0)),
         )
+
+
+def _solver_class(user_items: UserItems, settings: ModelSettings) -> Any:
+    work = int(user_items.nnz) * settings.factors * settings.iterations
+    if settings.solver == "compiled" or (settings.solver == "auto" and work >= COMPILED_FROM):
+        from recsys.engines._compiled import CompiledAlternatingLeastSquares
+
+        return CompiledAlternatingLeastSquares
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    return AlternatingLeastSquares
