@@ -125,16 +125,20 @@ class TestTopN:
         assert [item for _, item, _ in as_list(factors, 3)] == [0, 1, 2, 299, 298, 297]
 
     def test_two_zeros_are_one_number(self) -> None:
-        factors = Factors(
-            np.array([[1, 1]], np.float32), np.array([[-0.0, -0.0], [0, 0], [1, -1]], np.float32)
-        )
-        assert as_list(factors, 3) == [(0, 0, 0.0), (0, 1, 0.0), (0, 2, 0.0)]
+        # As wide as the sums are: without padding, eight times -0.0 is -0.0.
+        items = np.array([[-0.0] * 8, [0.0] * 8, [1.0, -1.0] * 4], np.float32)
+        assert as_list(Factors(np.ones((1, 8), np.float32), items), 3) == [
+            (0, 0, 0.0),
+            (0, 1, 0.0),
+            (0, 2, 0.0),
+        ]
 
-    def test_who_has_no_factors_gets_the_first_items(self) -> None:
+    @pytest.mark.parametrize("n", [1, 2, 4])
+    def test_who_has_no_factors_gets_the_first_items(self, n: int) -> None:
         factors = draw(0, 3, 6)
         factors.user_factors[:2] = 0
         exclude = csr_matrix(np.array([[0] * 6, [1, 0, 1, 0, 1, 1], [0] * 6], np.float32))
-        assert as_list(factors, 4, exclude) == brute_force(factors, 4, exclude.toarray() > 0)
+        assert as_list(factors, n, exclude) == brute_force(factors, n, exclude.toarray() > 0)
 
     def test_user_with_everything_excluded_gets_nothing(self) -> None:
         factors = draw(0, 3, 4)
