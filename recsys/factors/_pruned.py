@@ -11,8 +11,8 @@ from recsys.factors._desk import Desk, Shelf
 from recsys.factors._scores import lengths_of, slacks_of, width_of_terms
 from recsys.matrix import UserItems
 
-#: Users and items of a block of products.
-_USERS, _ITEMS = 512, 512
+#: Users and items of a block of products: rows a power of two apart would meet in the same lines of the cache.
+_USERS, _ITEMS = 512, 768
 #: Candidates of all users of a block.
 _CANDIDATES = 1 << 18
 _SIGN = np.uint32(0x8000_0000)
