@@ -113,10 +113,11 @@ def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int) -> Candidates:
-    # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close.
+    # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close; the best
+    # is the longest, and the first that `top_n` looks at.
     order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
     standing = np.empty((len(by_crowd), 1), np.float32)
-    standing[order, 0] = -np.arange(len(by_crowd), dtype=np.float32)
+    standing[order, 0] = np.arange(len(by_crowd), 0, -1, dtype=np.float32)
     everyone = np.ones((len(asked.users), 1), np.float32)
     return Candidates.of(Factors(everyone, standing).top_n(n, asked.exclude, threads))
 
