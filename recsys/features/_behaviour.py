@@ -169,7 +169,8 @@ def observe_behaviour(
     indices = {kind: IdIndex.of(known[kind]) for kind in ENTITIES if kind in known.columns}
     places = {kind: index.codes(known[kind]) for kind, index in indices.items()}
     links = {kind: _last_links(places, kind, len(indices[ITEM])) for kind in LINKS if kind in indices}
-    history = History(known, cut, indices, places, links, settings.half_life)
+    # From here on everybody goes by place.
+    history = History(known.drop(indices), cut, indices, places, links, settings.half_life)
     linked = {kind: found[places[ITEM]] for kind, found in links.items()}
     sizes = {kind: len(index) for kind, index in indices.items()}
     met = Met({**{kind: places[kind] for kind in (USER, ITEM)}, **linked}, sizes)

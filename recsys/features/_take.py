@@ -23,7 +23,7 @@ from recsys.split import known_before
 
 @dataclass
 class Snapshots:
-    """Snapshots of one log, each taken once.
+    """Snapshots of one log, each taken once, or each kept by whoever asks for it.
 
     Attributes
     ----------
@@ -31,12 +31,15 @@ class Snapshots:
     settings : ModelSettings
     threads : int
         0 means one a core.
+    remember : bool
+        Whether a snapshot that is asked for again is there still: for a single fit they only take memory.
 
     """
 
     log: EventLog
     settings: ModelSettings
     threads: int = 0
+    remember: bool = True
     _taken: dict[tuple[datetime, tuple[str, ...] | None], Snapshot] = field(default_factory=dict)
 
     def at(self, cut: datetime, signals: tuple[str, ...] | None = None) -> Snapshot:
@@ -54,10 +57,13 @@ class Snapshots:
 
         """
         chosen = signals if signals is not None else usable_signals(self.log, cut, self.settings)
-        if (cut, chosen) not in self._taken:
-            engine = engine_for(self.settings, self.threads)
-            self._taken[cut, chosen] = take_snapshot(self.log, cut, chosen, self.settings, engine)
-        return self._taken[cut, chosen]
+        if (cut, chosen) in self._taken:
+            return self._taken[cut, chosen]
+        engine = engine_for(self.settings, self.threads)
+        snapshot = take_snapshot(self.log, cut, chosen, self.settings, engine)
+        if self.remember:
+            self._taken[cut, chosen] = snapshot
+        return snapshot
 
 
 def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tuple[str, ...]:

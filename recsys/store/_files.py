@@ -56,11 +56,11 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
-def to_parquet(frame: pl.DataFrame) -> bytes:
+def to_parquet(frame: pl.DataFrame | pl.LazyFrame) -> bytes:
     """Write a frame as parquet: equal frames, equal bytes."""
     # In memory first: polars hides the reason for a failed write, and a content's name needs its hash.
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
+    frame.lazy().sink_parquet(buffer, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
     return buffer.getvalue()
 
 

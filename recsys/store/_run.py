@@ -101,14 +101,15 @@ class Run:
         """
         self.write_bytes(name, to_json(value))
 
-    def write_table(self, folder: str, frame: pl.DataFrame) -> str:
+    def write_table(self, folder: str, frame: pl.DataFrame | pl.LazyFrame) -> str:
         """Write a frame as parquet, named by its content.
 
         Parameters
         ----------
         folder : str
             Relative to the run's folder.
-        frame : polars.DataFrame
+        frame : polars.DataFrame or LazyFrame
+            A lazy one is written as it comes.
 
         Returns
         -------
