@@ -17,6 +17,7 @@ _SHORTEST = 1e-8
 _TOLERANCE = 1e-10
 #: Sums are of pieces of this many rows, whatever the number of threads: each has its own, and they are added in order.
 _ROWS_AT_ONCE = 2**16
+_THINNED = 8
 _Found = TypeVar("_Found")
 
 
@@ -56,8 +57,12 @@ class Regression:
     def minimise(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
         """Descend by Newton steps, halved until they descend.
 
-        It stops where the Newton decrement is within rounding, or no step of it descends any further.
+        It stops where the Newton decrement is within rounding, or no step of it descends any further. Where rows
+        are many, it starts from what every eighth of them says: half of the steps over all are then saved.
         """
+        thinned = self._thinned()
+        if len(self.design) > _ROWS_AT_ONCE and 0 < thinned.liked.sum() < len(thinned.liked):
+            start = thinned.minimise(start)
         found, value = start, self.objective(start)
         for _ in range(_STEPS):
             gradient, hessian = self._derivatives(found)
@@ -72,6 +77,11 @@ class Regression:
                 return found
             found, value = found - size * step, lower
         return found
+
+    def _thinned(self) -> Regression:
+        rows = slice(None, None, _THINNED)
+        some = (self.design[rows], self.liked[rows], self.weights[rows])
+        return Regression(*some, self.penalty / _THINNED, self.centre, self.threads)
 
     def _derivatives(self, found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         def of_loss(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
