@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln, expit, logit
 
+from recsys.features._rates import rows_where
 from recsys.matrix import UNSEEN
 from recsys.schema import CATEGORY, CREATOR, ITEM, USER
 
@@ -133,7 +134,7 @@ class Expectation:
         ndarray of float64, shape (size,)
 
         """
-        known = codes != UNSEEN
+        known = rows_where(codes != UNSEEN)
         held = codes[known]
         successes, trials, expected = (
             np.bincount(held, weights, minlength=size).astype(np.float64)
@@ -242,7 +243,7 @@ def estimate_effects(met: Met, pairs: Mapping[str, NumberedPairs], success: NDAr
     Effects
 
     """
-    known = ~np.isnan(success)
+    known = rows_where(~np.isnan(success))
     expectation = Expectation(success[known])
     entities = {
         kind: expectation.add(met.places[kind][known], met.sizes[kind]) for kind in (USER, *pairs, ITEM)
