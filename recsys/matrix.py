@@ -67,6 +67,27 @@ class IdIndex:
         found = asked.join(known, on="id", how="left", maintain_order="left")
         return found["code"].fill_null(UNSEEN).to_numpy()
 
+    def narrow(self, codes: NDArray[np.int32]) -> tuple[IdIndex, NDArray[np.int32]]:
+        """Index only the ids that occur, and number them anew.
+
+        Parameters
+        ----------
+        codes : ndarray of int32, shape (n,)
+            -1 stays.
+
+        Returns
+        -------
+        IdIndex
+        codes : ndarray of int32, shape (n,)
+
+        """
+        occurs = np.zeros(len(self) + 1, np.bool_)
+        occurs[codes] = True
+        occurs[UNSEEN] = False
+        anew = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+        anew[UNSEEN] = UNSEEN
+        return IdIndex(self.ids.filter(pl.Series(occurs[:-1]))), anew[codes]
+
 
 def distinct_codes(values: pl.Series) -> NDArray[np.int32]:
     """Number the distinct values of a column, in sorted order.

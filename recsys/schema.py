@@ -31,6 +31,8 @@ ROLES = (
     *(USER, ITEM, TIME, LIKED, DWELL, CREATOR, CATEGORY, CREATED, HISTORY_ONLY, FACTORS_ONLY),
     *(IS_RANDOM, SESSION),
 )
+#: What a model is fitted on, beside the signals.
+FITTED_ON = (USER, ITEM, TIME, LIKED, CREATOR, CATEGORY, CREATED)
 ROW, REASONS = "row", "reasons"
 #: A column so named cuts the users or rows into groups, for the evaluation.
 GROUP = "group_"

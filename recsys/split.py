@@ -154,6 +154,9 @@ def known_before(exposures: pl.DataFrame, cut: datetime, settle: timedelta = tim
         Exposures before the cut; likes and outcomes that arrived at or after it are taken back.
 
     """
+    if not settle and exposures[TIME].flags["SORTED_ASC"]:
+        # A slice of columns that are there: nothing is copied.
+        return _take_back(exposures.head(int(exposures[TIME].search_sorted(cut, "left"))), cut)
     old_enough = pl.col(FACTORS_ONLY) | (pl.col(TIME) < cut - settle)
     return _take_back(exposures.filter((pl.col(TIME) < cut) & old_enough), cut)
 

@@ -114,7 +114,7 @@ class TestPredictProba:
         order = np.random.default_rng(0).permutation(len(pairs))[:60]
         alone = pl.concat([model.predict_proba(pairs[int(place)]) for place in order])
         assert alone.equals(every[order])
-        monkeypatch.setattr("recsys.model._score._CHUNK", 7)
+        monkeypatch.setattr("recsys.features._snapshot._PAIRS_AT_ONCE", 7)
         assert model.predict_proba(pairs).equals(every)
 
     def test_new_users_and_items_get_rates_not_zeros(self, model: WillLikeModel, log: EventLog) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from recsys import store
 from recsys.errors import InputError, LockedError, OutputError, UsageError
+from recsys.store._files import write_rows
 
 DAY = "2022-04-30"
 MODEL = {"factors.safetensors": b"\x00\x01", "head.json": b"{}"}
@@ -400,6 +401,12 @@ def test_equal_bytes_have_equal_names(out: Path) -> None:
     pieces = pl.concat([frame[:7], frame[7:200_001], frame[200_001:]], rechunk=False)
     with store.open_run(out, keep=1) as run:
         assert run.write_table("p", frame) == run.write_table("p", pieces)
+
+
+def test_a_table_that_does_not_fit_the_disk_says_so() -> None:
+    rows = pl.DataFrame({"a": range(300_000)}).lazy()
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_rows(Path("/dev/full"), rows)
 
 
 def test_models_are_listed_newest_first_with_what_their_runs_say(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from recsys.schema import (
     ROW,
     TIME,
     USER,
+    arrived,
 )
 
 _KEY = (USER, ITEM, TIME, EVENT_TYPE)
@@ -114,6 +115,24 @@ class EventLog:
     def shown(self) -> pl.DataFrame:
         """Every exposure before as_of, settled or not: what a user has seen."""
         return self.exposures if self.unsettled is None else pl.concat([self.exposures, self.unsettled])
+
+    def only(self, *names: str) -> EventLog:
+        """Keep some columns, when what they say arrived, and what says which rows feed what.
+
+        Parameters
+        ----------
+        *names : str
+            Those that the log has not are passed over.
+
+        Returns
+        -------
+        EventLog
+
+        """
+        wanted = {*names, *(arrived(name) for name in names), HISTORY_ONLY, FACTORS_ONLY}
+        kept = [name for name in self.exposures.columns if name in wanted]
+        unsettled = None if self.unsettled is None else self.unsettled.select(kept)
+        return replace(self, exposures=self.exposures.select(kept), unsettled=unsettled)
 
 
 def read_events(

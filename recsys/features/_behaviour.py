@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -147,7 +148,12 @@ class Behaviour:
 
 
 def observe_behaviour(
-    known: pl.DataFrame, cut: datetime, signals: tuple[str, ...], settings: ModelSettings, engine: Engine
+    known: pl.DataFrame,
+    cut: datetime,
+    signals: tuple[str, ...],
+    settings: ModelSettings,
+    engine: Engine,
+    numbered: Mapping[str, IdIndex] | None = None,
 ) -> Behaviour:
     """Fit factors and describe entities on what was known before a cut, apart from likes.
 
@@ -160,16 +166,24 @@ def observe_behaviour(
         Columns of `known` that are factorised and described.
     settings : ModelSettings
     engine : Engine
+    numbered : mapping of str to IdIndex, optional
+        Of a log whose ids are numbered already: `known` has places in these indices where others have ids.
 
     Returns
     -------
     Behaviour
 
     """
-    indices = {kind: IdIndex.of(known[kind]) for kind in ENTITIES if kind in known.columns}
-    places = {kind: index.codes(known[kind]) for kind, index in indices.items()}
+    indices, places = {}, {}
+    for kind in (kind for kind in ENTITIES if kind in known.columns):
+        if numbered is None:
+            indices[kind] = IdIndex.of(known[kind])
+            places[kind] = indices[kind].codes(known[kind])
+        else:
+            indices[kind], places[kind] = numbered[kind].narrow(known[kind].to_numpy())
     links = {kind: _last_links(places, kind, len(indices[ITEM])) for kind in LINKS if kind in indices}
-    history = History(known, cut, indices, places, links, settings.half_life)
+    # From here on everybody goes by place.
+    history = History(known.drop(indices), cut, indices, places, links, settings.half_life)
     linked = {kind: found[places[ITEM]] for kind, found in links.items()}
     sizes = {kind: len(index) for kind, index in indices.items()}
     met = Met({**{kind: places[kind] for kind in (USER, ITEM)}, **linked}, sizes)

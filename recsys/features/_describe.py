@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recsys.factors import Factors
 from recsys.features._effects import Affinities, Effects, Met, NumberedPairs, estimate_effects
 from recsys.features._names import COUNT, LATELY, LIKED_LATELY, NEWNESS, RATE, TREND
-from recsys.features._rates import shrunk_log_odds
+from recsys.features._rates import rows_where, shrunk_log_odds
 from recsys.features._recency import (
     exposures_since,
     largest_weight,
@@ -117,7 +117,7 @@ def describe_outcome(
     rates = {
         kind: _rates(history.places[kind], len(index), success) for kind, index in history.indices.items()
     }
-    users, known = history.places[USER], ~np.isnan(success)
+    users, known = history.places[USER], rows_where(~np.isnan(success))
     effects = late_effects(users[known], success[known], history.weights[known], len(history.indices[USER]))
     return Told(rates, np.append(effects, 0.0), estimate_effects(met, pairs, success))
 
@@ -208,7 +208,7 @@ def compare_tastes(history: History, liked: NDArray[np.bool_], factors: Factors)
 
 def _rates(places: NDArray[np.int32], size: int, success: NDArray[np.float64]) -> NDArray[np.float64]:
     counted = (places != UNSEEN) & ~np.isnan(success)
-    trials = np.bincount(places[counted], minlength=size)
+    trials = np.bincount(places[rows_where(counted)], minlength=size)
     return shrunk_log_odds(np.bincount(places[counted & (success > 0)], minlength=size), trials)
 
 

@@ -8,6 +8,11 @@ from scipy.optimize import minimize
 from scipy.special import betaln, digamma
 
 
+def rows_where(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | slice:
+    """Take the rows of a mask, or all without a copy where it leaves none out."""
+    return slice(None) if mask.all() else mask
+
+
 def shrunk_log_odds(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
     """Estimate each entity's rate, shrunk towards its peers: empirical Bayes, in log-odds.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +17,8 @@ from recsys.features._effects import Affinities
 from recsys.features._names import AFFINITY, APPEAL, DOT, INTERPLAY, LATELY, TASTE
 from recsys.matrix import IdIndex
 from recsys.schema import EXPOSED, ITEM, LIKED, USER
+
+_PAIRS_AT_ONCE = 32_768
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,12 @@ class Pairs:
     def where(self, rows: NDArray[np.int64] | slice) -> Pairs:
         """Take some of the pairs, in the order given."""
         return Pairs({kind: places[rows] for kind, places in self.places.items()})
+
+    def in_pieces(self) -> list[tuple[slice, Pairs]]:
+        """Cut them into pieces whose features fit into memory, each with where it lies."""
+        size = len(self.places[USER])
+        cuts = [slice(start, start + _PAIRS_AT_ONCE) for start in range(0, size, _PAIRS_AT_ONCE)]
+        return [(cut, self.where(cut)) for cut in cuts]
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,30 @@ class Snapshot:
         lately = of_user.values[users, of_user.names.index(f"{LATELY}{LIKED}")]
         interplay = lately * appeal[:, self.outcomes.index(LIKED)]
         return np.column_stack([*blocks, *dots, interplay]).astype(np.float64, copy=False)
+
+    def write_features(
+        self, pairs: Pairs, names: Sequence[str], out: NDArray[np.float64], threads: int = 0
+    ) -> None:
+        """Compute some of the features of pairs, a piece at a time.
+
+        Parameters
+        ----------
+        pairs : Pairs of length n
+        names : sequence of d str
+        out : ndarray of float64, shape (n, d)
+            Where they are written.
+        threads : int
+            0 means one a core. No result depends on it.
+
+        """
+        columns = [self.names.index(name) for name in names]
+
+        def write(piece: tuple[slice, Pairs]) -> None:
+            rows, some = piece
+            out[rows] = self.pair_features(some)[:, columns]
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            list(pool.map(write, pairs.in_pieces()))
 
 
 def place_pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -15,15 +16,16 @@ from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features._behaviour import observe_behaviour
 from recsys.features._describe import as_numbers
+from recsys.features._names import ENTITIES
 from recsys.features._snapshot import Snapshot
-from recsys.matrix import strengths
-from recsys.schema import EXPOSED, ITEM, LIKED, TIME, USER
+from recsys.matrix import IdIndex, strengths
+from recsys.schema import CREATED, EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
 
 
 @dataclass
 class Snapshots:
-    """Snapshots of one log, each taken once.
+    """Snapshots of one log, each taken once, or each kept by whoever asks for it.
 
     Attributes
     ----------
@@ -31,13 +33,21 @@ class Snapshots:
     settings : ModelSettings
     threads : int
         0 means one a core.
+    remember : bool
+        Whether a snapshot that is asked for again is there still: for a single fit they only take memory.
 
     """
 
     log: EventLog
     settings: ModelSettings
     threads: int = 0
+    remember: bool = True
     _taken: dict[tuple[datetime, tuple[str, ...] | None], Snapshot] = field(default_factory=dict)
+
+    @cached_property
+    def numbered(self) -> NumberedLog:
+        """The log, its ids numbered once."""
+        return NumberedLog.of(self.log)
 
     def at(self, cut: datetime, signals: tuple[str, ...] | None = None) -> Snapshot:
         """Take, or take again, the snapshot at a cut.
@@ -54,10 +64,13 @@ class Snapshots:
 
         """
         chosen = signals if signals is not None else usable_signals(self.log, cut, self.settings)
-        if (cut, chosen) not in self._taken:
-            engine = engine_for(self.settings, self.threads)
-            self._taken[cut, chosen] = take_snapshot(self.log, cut, chosen, self.settings, engine)
-        return self._taken[cut, chosen]
+        if (cut, chosen) in self._taken:
+            return self._taken[cut, chosen]
+        engine = engine_for(self.settings, self.threads)
+        snapshot = take_snapshot(self.numbered, cut, chosen, self.settings, engine)
+        if self.remember:
+            self._taken[cut, chosen] = snapshot
+        return snapshot
 
 
 def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tuple[str, ...]:
@@ -74,19 +87,48 @@ def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tup
     tuple of str
 
     """
-    known = known_before(log.exposures, cut, log.settle)
+    known = known_before(log.only(TIME, *log.signals).exposures, cut, log.settle)
     positive = {name: int((known[name] > 0).sum()) for name in log.signals}
     return tuple(name for name, rows in positive.items() if rows >= settings.min_signal_rows)
 
 
+@dataclass(frozen=True)
+class NumberedLog:
+    """The exposures of a log in their own order, with places in the indices of all its ids where ids were.
+
+    Attributes
+    ----------
+    log : EventLog
+    indices : dict of str to IdIndex
+        By kind of entity.
+    rows : polars.DataFrame
+        Sorted by time, user and item.
+
+    """
+
+    log: EventLog
+    indices: dict[str, IdIndex]
+    rows: pl.DataFrame
+
+    @classmethod
+    def of(cls, log: EventLog) -> NumberedLog:
+        """Number the ids of a log, once for every cut."""
+        kinds = [kind for kind in ENTITIES if kind in log.exposures.columns]
+        indices = {kind: IdIndex.of(log.exposures[kind]) for kind in kinds}
+        places = [pl.Series(kind, index.codes(log.exposures[kind])) for kind, index in indices.items()]
+        rows = log.only(TIME, CREATED, LIKED, *log.signals).exposures.with_columns(places)
+        # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
+        return cls(log, indices, rows.sort(TIME, USER, ITEM, maintain_order=True).set_sorted(TIME))
+
+
 def take_snapshot(
-    log: EventLog, cut: datetime, signals: tuple[str, ...], settings: ModelSettings, engine: Engine
+    numbered: NumberedLog, cut: datetime, signals: tuple[str, ...], settings: ModelSettings, engine: Engine
 ) -> Snapshot:
     """Fit factors and rates on what was known before a cut.
 
     Parameters
     ----------
-    log : EventLog
+    numbered : NumberedLog
     cut : datetime.datetime
     signals : tuple of str
     settings : ModelSettings
@@ -102,14 +144,13 @@ def take_snapshot(
         When nothing lies before the cut.
 
     """
-    known = known_before(log.exposures, cut, log.settle)
+    log = numbered.log
+    known = known_before(numbered.rows, cut, log.settle)
     if known.is_empty():
         raise DataError(
             f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
         )
-    # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
-    known = known.sort(TIME, USER, ITEM, maintain_order=True)
-    behaviour = observe_behaviour(known, cut, signals, settings, engine)
+    behaviour = observe_behaviour(known, cut, signals, settings, engine, numbered.indices)
     skipped = tuple(name for name in log.signals if name not in signals)
     return behaviour.add_likes(known[LIKED].to_numpy(), engine, skipped)
 

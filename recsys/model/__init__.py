@@ -16,6 +16,7 @@
 
 from recsys.model._explain import Explanation, PastItems
 from recsys.model._model import WillLikeModel, fit_model
+from recsys.model._select import Wanted
 from recsys.model._tables import pairs_of
 
-__all__ = ["Explanation", "PastItems", "WillLikeModel", "fit_model", "pairs_of"]
+__all__ = ["Explanation", "PastItems", "Wanted", "WillLikeModel", "fit_model", "pairs_of"]

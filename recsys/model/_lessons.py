@@ -36,17 +36,20 @@ def collect_lessons(
     log = snapshots.log
     windows = roll_cuts(window, snapshots.settings.cuts)
     parts = [exposures_in(log.exposures, one, log.settle) for one in windows]
-    befores = [snapshots.at(one.cut, signals) for one in windows]
-    names = [name for name in befores[0].names if use(name)]
-    columns = [befores[0].names.index(name) for name in names]
-    features = [
-        before.pair_features(before.place(rows))[:, columns]
-        for before, rows in zip(befores, parts, strict=True)
-    ]
-    rows = pl.concat(parts)
+    sizes = [len(rows) for rows in parts]
+    names: list[str] = []
+    features = np.empty((sum(sizes), 0))
+    for one, rows, end in zip(windows, parts, np.cumsum(sizes), strict=True):
+        before = snapshots.at(one.cut, signals)
+        if not names:
+            names = [name for name in before.names if use(name)]
+            # Column by column, as the head's sums over all rows are taken.
+            features = np.empty((sum(sizes), len(names)), order="F")
+        before.write_features(before.place(rows), names, features[end - len(rows) : end], snapshots.threads)
+    rows = pl.concat(part.select(USER, LIKED, TIME) for part in parts)
     seen_from = sum((rows[TIME] >= one.start).cast(pl.Int64) for one in windows)
     return Lessons(
-        np.vstack(features),
+        features,
         rows[LIKED].to_numpy(),
         distinct_codes(rows[USER]),
         names,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import UsageError
 from recsys.events import EventLog, read_events
-from recsys.features import Pairs, Snapshot, Snapshots, reads
+from recsys.features import Pairs, Snapshot, Snapshots, reads, usable_signals
 from recsys.model._artefact import from_files, to_files
 from recsys.model._explain import Explanation, explain_pair
 from recsys.model._lessons import collect_lessons
@@ -102,7 +102,7 @@ class WillLikeModel:
         settings, windows = settings or ModelSettings(), windows or WindowsSettings()
         laid = split_by_time(windows, as_of or log.as_of)
         window = slide_to_end(laid, windows.gap)
-        return fit_model(Snapshots(log, settings, threads), window, window.end)
+        return fit_model(Snapshots(log, settings, threads, remember=False), window, window.end)
 
     def predict_proba(self, pairs: Frame) -> Any:
         """Say how likely each user is to like each item, if shown it.
@@ -174,15 +174,9 @@ class WillLikeModel:
             be limited and the log has none.
 
         """
-        found = self.recommend_by_candidates(
-            user_ids,
-            n,
-            items=items,
-            exclude=exclude,
-            candidates=(candidates,),
-            max_per_creator=max_per_creator,
-        )
-        return in_kind(found[candidates], user_ids, items)
+        wanted = Wanted(n, (candidates,), max_per_creator)
+        parts = self.recommend_in_parts(user_ids, wanted, items=items, exclude=exclude)
+        return in_kind(pl.concat(part[candidates] for part in parts), user_ids, items)
 
     def recommend_by_candidates(
         self,
@@ -215,6 +209,31 @@ class WillLikeModel:
 
         """
         wanted = Wanted(n, tuple(candidates), max_per_creator)
+        parts = list(self.recommend_in_parts(user_ids, wanted, items=items, exclude=exclude))
+        return {number: pl.concat(part[number] for part in parts) for number in wanted.candidates}
+
+    def recommend_in_parts(
+        self, user_ids: Any, wanted: Wanted, *, items: Frame | None = None, exclude: Frame | None = None
+    ) -> Iterator[dict[int, pl.DataFrame]]:
+        """Give what `recommend_by_candidates` would, for some users after the other.
+
+        Parameters
+        ----------
+        user_ids, items, exclude
+            As in `recommend`.
+        wanted : Wanted
+
+        Returns
+        -------
+        iterator of dict of int to polars.DataFrame
+            By number of candidates; at least one.
+
+        Raises
+        ------
+        UsageError
+            As `recommend`, at once.
+
+        """
         wanted.require_possible(self.snapshot)
         not_again = self.shown if exclude is None else to_polars(exclude)
         if not_again is None:
@@ -328,7 +347,7 @@ def fit_model(
     if log.positives_only:
         return WillLikeModel(snapshots.at(refresh_to), None, log, snapshots.threads)
     require_both_labels(exposures_in(log.exposures, window, log.settle), window, "calibrate")
-    signals = snapshots.at(window.cut).outcomes[1:]
+    signals = usable_signals(log, window.cut, settings)
     head = fit_probability_head(
         collect_lessons(snapshots, window, use, signals),
         settings,

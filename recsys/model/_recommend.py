@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ _PROPOSED_CHUNK = 500 * _USER_CHUNK
 
 def rank_by_candidates(
     scorer: Scorer, users: IdIndex, catalogue: pl.DataFrame, exclude: pl.DataFrame, wanted: Wanted
-) -> dict[int, pl.DataFrame]:
+) -> Iterator[dict[int, pl.DataFrame]]:
     """Rank every user's likeliest items, once for each number of candidates; every pair is scored once.
 
     Parameters
@@ -35,10 +37,10 @@ def rank_by_candidates(
         Pairs `user_id`, `item_id` not to recommend.
     wanted : Wanted
 
-    Returns
-    -------
+    Yields
+    ------
     dict of int to polars.DataFrame
-        By number of candidates.
+        By number of candidates, for some users after the other; at least once.
 
     """
     snapshot, ids = scorer.snapshot, catalogue[ITEM]
@@ -46,14 +48,11 @@ def rank_by_candidates(
     places = snapshot.entities[ITEM].index.codes(ids)
     eligible = Pairs({ITEM: places, **snapshot.place_links(places, catalogue)})
     size = max(1, min(_USER_CHUNK, _PROPOSED_CHUNK // max(wanted.proposed)))
-    parts = []
     for start in range(0, max(1, len(users)), size):
         some = users.ids[start : start + size]
         codes = snapshot.entities[USER].index.codes(some)
         asked = Asked(codes, eligible, left_out[start : start + size])
-        parts.append(_rank(scorer, some, ids, asked, wanted))
-    by_number = zip(*parts, strict=True)
-    return {number: pl.concat(one) for number, one in zip(wanted.candidates, by_number, strict=True)}
+        yield dict(zip(wanted.candidates, _rank(scorer, some, ids, asked, wanted), strict=True))
 
 
 def _rank(

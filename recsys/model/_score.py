@@ -17,8 +17,6 @@ from recsys.model._rank import score_order
 from recsys.probability import ProbabilityHead
 from recsys.schema import ITEM, LIKED, USER
 
-_CHUNK = 32_768
-
 
 @dataclass(frozen=True)
 class Scorer:
@@ -62,10 +60,9 @@ class Scorer:
         """Compute what ranks pairs, shape (n,): the head's log-odds, or without a head `score_order`."""
         if self.head is None:
             return score_order(self.snapshot, LIKED, pairs)
-        head, size = self.head.head, len(pairs.places[USER])
-        chunks = [pairs.where(slice(start, start + _CHUNK)) for start in range(0, size, _CHUNK)]
+        head, pieces = self.head.head, [piece for _, piece in pairs.in_pieces()]
         with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
-            scored = list(pool.map(lambda chunk: head.logit(self.features(chunk)), chunks))
+            scored = list(pool.map(lambda piece: head.logit(self.features(piece)), pieces))
         return np.concatenate([np.empty(0), *scored])
 
     def order_for_nobody(self, items: Pairs) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -23,14 +24,14 @@ from recsys.errors import DataError, RefusedRowsError, UsageError
 from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import Snapshots
-from recsys.model import Explanation, WillLikeModel, fit_model, pairs_of
+from recsys.model import Explanation, Wanted, WillLikeModel, fit_model, pairs_of
 from recsys.pipeline._audit import audit
 from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox, Result, opened, prediction_date, settings_sha256
 from recsys.pipeline._tuned import Tuned, tune
-from recsys.schema import ITEM, USER, require_columns
+from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
 __all__ = [
@@ -90,8 +91,9 @@ def train(job: Job) -> Result:
 
     """
     log = job.read()
+    log = log.only(*FITTED_ON, *log.signals)
     with opened(job, log) as out:
-        model = _fit(job, Snapshots(log, job.settings.model, job.threads))
+        model = _fit(job, Snapshots(log, job.settings.model, job.threads, remember=False))
         out.write_model(model)
         return out.publish()
 
@@ -162,14 +164,14 @@ def predict(
         if table is not None:
             _require_ids(table, name)
     model, version = _load(job, version)
-    log = _read_log_for(job, model)
+    log = _read_log_for(job, model).only(USER, ITEM, LIKED)
     with opened(job, log) as out:
         with job.stage("predict"):
             if pairs is not None:
-                found = rank_pairs(model.predict_proba(pairs))
+                found = iter([rank_pairs(model.predict_proba(pairs))])
             else:
                 found = _rank(job, model, log, None if users is None else users[USER], items)
-        out.write_predictions(found, version)
+            out.write_predictions(found, version)
         return out.publish()
 
 
@@ -205,7 +207,7 @@ def explain(job: Job, user: str, item: str | None = None, version: str = "curren
     log = _read_log_for(job, model)
     with job.stage("explain"):
         if item_id is None:
-            first = _rank(job, model, log, pl.Series(USER, [user_id]))
+            first = pl.concat(_rank(job, model, log, pl.Series(USER, [user_id])))
             if first.is_empty():
                 raise UsageError(f"nothing is left to recommend to user {user_id}: name an ITEM")
             item_id = first[ITEM][0]
@@ -235,9 +237,9 @@ def run(job: Job) -> Result:
         evaluation = _evaluate(job, snapshots)
         check_gates(evaluation, job.settings)
         model = _fit(job, snapshots)
+        version = out.write_model(model)
         with job.stage("predict"):
-            found = _rank(job, model, log)
-        out.write_predictions(found, out.write_model(model))
+            out.write_predictions(_rank(job, model, log), version)
         out.write_evaluation(evaluation)
         return out.publish()
 
@@ -348,15 +350,9 @@ def _rank(
     log: EventLog,
     users: pl.Series | None = None,
     items: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    output = job.settings.output
+) -> Iterator[pl.DataFrame]:
+    output, candidates = job.settings.output, job.settings.model.candidates
+    wanted = Wanted(output.top_n, (candidates,), output.max_per_creator)
     exclude = pairs_of(log.shown, output.exclude)
-    ranked: pl.DataFrame = model.recommend(
-        users,
-        output.top_n,
-        items=items,
-        exclude=exclude,
-        candidates=job.settings.model.candidates,
-        max_per_creator=output.max_per_creator,
-    )
-    return ranked
+    parts = model.recommend_in_parts(users, wanted, items=items, exclude=exclude)
+    return (part[candidates] for part in parts)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from recsys import store
 from recsys.audit import Audit
@@ -93,23 +94,30 @@ class Outbox:
         self.result = replace(self.result, model_version=version)
         return version
 
-    def write_predictions(self, found: pl.DataFrame, version: str) -> None:
-        """Write a day of predictions.
+    def write_predictions(self, found: Iterator[pl.DataFrame], version: str) -> None:
+        """Write a day of predictions: what is there is written while the rest is scored.
 
         Parameters
         ----------
-        found : polars.DataFrame
-            As `WillLikeModel.recommend` gives it.
+        found : iterator of polars.DataFrame
+            As `WillLikeModel.recommend` gives it, some users after the other; at least one.
         version : str
             Of the model that made them.
 
         """
         day = prediction_date(self.log.as_of)
         stamps = {"as_of": pl.lit(day), "model_version": pl.lit(version)}
-        table = validated(found.with_columns(**stamps).select(Predictions.column_names()), Predictions)
-        self.run.write_table("predictions", table)
+        columns, rows = Predictions.column_names(), 0
+
+        def checked() -> Iterator[pl.DataFrame]:
+            nonlocal rows
+            for part in found:
+                rows += len(part)
+                yield validated(part.with_columns(**stamps).select(columns), Predictions)
+
+        self.run.write_table("predictions", _lazily(checked()))
         self.pointers[f"predictions/as_of={day.isoformat()}"] = "predictions"
-        self.result = replace(self.result, model_version=version, predictions=len(table))
+        self.result = replace(self.result, model_version=version, predictions=rows)
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """Write the figures, the report and the losses.
@@ -215,6 +223,17 @@ def describe_run(settings: Settings, log: EventLog) -> dict[str, str]:
         "as of": log.as_of.isoformat(),
         "settings sha256": settings_sha256(settings),
     }
+
+
+def _lazily(parts: Iterator[pl.DataFrame]) -> pl.LazyFrame:
+    """Let polars ask for one part after the other."""
+    first = next(parts)
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        yield first
+        yield from parts
+
+    return register_io_source(source, schema=first.schema)
 
 
 def settings_sha256(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from recsys.matrix import one_blas_thread
 from recsys.probability._beta import BetaCalibrator, Interval, clustered_covariance, fit_beta_calibrator
 from recsys.probability._boosted import ROUNDS, BoostedHead, fit_boosted
 from recsys.probability._contributions import Contributions
-from recsys.probability._logistic import PENALTIES, LogisticHead, fit_logistic
+from recsys.probability._logistic import PENALTIES, Design
 from recsys.schema import LIKED
 
 
@@ -241,17 +241,18 @@ def _kinds(head: str, lessons: Lessons) -> tuple[Literal["logistic", "gbm"], ...
 def _fit_logistic(
     lessons: Lessons, folds: NDArray[np.int64], settings: ModelSettings, threads: int
 ) -> _Fitted:
-    def fit(part: Lessons, l2: float) -> LogisticHead:
-        return fit_logistic(part.features, part.liked, part.names, l2, part.weights, part.outcome)
+    def design(rows: NDArray[np.int64] | None = None) -> Design:
+        return Design.of(lessons.features, lessons.liked, lessons.names, lessons.weights, rows)
 
     penalties = PENALTIES if settings.l2 is None else (settings.l2,)
     by_penalty = np.zeros((len(penalties), len(folds)))
     for fold in np.unique(folds):
         own = folds == fold
-        rest, features = lessons.where(~own), lessons.features[own]
-        by_penalty[:, own] = [fit(rest, l2).logit(features) for l2 in penalties]
+        rest, features = design(np.flatnonzero(~own)), lessons.features[own]
+        by_penalty[:, own] = [rest.fit(l2, lessons.outcome, threads).logit(features) for l2 in penalties]
     best = int(np.argmin([_log_loss(logit, lessons) for logit in by_penalty]))
-    return _calibrate(fit(lessons, penalties[best]), by_penalty[best], lessons, penalties[best])
+    head = design().fit(penalties[best], lessons.outcome, threads)
+    return _calibrate(head, by_penalty[best], lessons, penalties[best])
 
 
 def _fit_boosted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from recsys.schema import LIKED
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0)
 _LEAST_SPREAD = 0.1
 _ROWS_AT_ONCE = 4096
+_PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,96 @@ class LogisticHead:
         return np.ascontiguousarray(np.clip(features, self.lows, self.highs))
 
 
+@dataclass(frozen=True)
+class Design:
+    """Standardised features, to be fitted with one penalty or several.
+
+    Attributes
+    ----------
+    names : tuple of str
+        d features, by name.
+    columns : ndarray of float64, shape (n, 1 + d)
+        Ones, then the features less their mean, in units of their spread.
+    liked : ndarray of bool, shape (n,)
+    weights : ndarray of float64, shape (n,)
+    lows, highs, means, spreads : ndarray of float64, shape (d,)
+        Of the raw features.
+
+    """
+
+    names: tuple[str, ...]
+    columns: NDArray[np.float64]
+    liked: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+    means: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        features: NDArray[np.float64],
+        liked: NDArray[np.bool_],
+        names: Sequence[str],
+        weights: NDArray[np.float64],
+        rows: NDArray[np.int64] | None = None,
+    ) -> Design:
+        """Standardise features, of all rows or of some, in one copy.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, d)
+        liked : ndarray of bool, shape (n,)
+        names : sequence of d str
+        weights : ndarray, shape (n,)
+        rows : ndarray of int, optional
+            Ascending. Default: all.
+
+        Returns
+        -------
+        Design
+
+        """
+        if rows is not None:
+            liked, weights = liked[rows], weights[rows]
+        pieces = [slice(start, start + _PIECE) for start in range(0, max(len(liked), 1), _PIECE)]
+        total = weights.sum()
+
+        def raw() -> Iterator[NDArray[np.float64]]:
+            return (features[piece if rows is None else rows[piece]] for piece in pieces)
+
+        def average(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+            sums = [
+                (part * weights[piece, None]).sum(axis=0) for piece, part in zip(pieces, parts, strict=True)
+            ]
+            return np.asarray(sum(sums) / total)
+
+        means = average(raw())
+        spreads = np.maximum(np.sqrt(average((part - means) ** 2 for part in raw())), _LEAST_SPREAD)
+        # BLAS rounds by the layout: all rows keep that of the features, some are laid out row by row.
+        by_column = rows is None and features.flags.f_contiguous
+        columns = np.ones((len(liked), 1 + features.shape[1]), order="F" if by_column else "C")
+        for piece, part in zip(pieces, raw(), strict=True):
+            columns[piece, 1:] = (part - means) / spreads
+        lows = np.min([part.min(axis=0, initial=np.inf) for part in raw()], axis=0)
+        highs = np.max([part.max(axis=0, initial=-np.inf) for part in raw()], axis=0)
+        return cls(tuple(names), columns, liked, weights, lows, highs, means, spreads)
+
+    def fit(self, l2: float, outcome: str = LIKED, threads: int = 1) -> LogisticHead:
+        """Fit a head, as `fit_logistic` does."""
+        rate = np.average(self.liked, weights=self.weights)
+        evidence = evidence_of(outcome)
+        at_face_value = np.where([name in evidence for name in self.names], self.spreads, 0.0)
+        start = np.append(np.log(rate / (1 - rate)), at_face_value)
+        penalty = np.append(0.0, np.full(len(self.names), l2))
+        centre = np.append(0.0, at_face_value)
+        found = Regression(self.columns, self.liked, self.weights, penalty, centre, threads).minimise(start)
+        raw = found[1:] / self.spreads
+        intercept = float(found[0] - raw @ self.means)
+        return LogisticHead(self.names, raw, intercept, self.lows, self.highs, self.means)
+
+
 def fit_logistic(
     features: NDArray[np.float64],
     liked: NDArray[np.bool_],
@@ -123,15 +214,4 @@ def fit_logistic(
 
     """
     weights = np.ones(len(liked)) if weights is None else weights
-    mean = np.average(features, axis=0, weights=weights)
-    scale = np.maximum(np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights)), _LEAST_SPREAD)
-    design = np.column_stack([np.ones(len(liked)), (features - mean) / scale])
-    rate = np.average(liked, weights=weights)
-    evidence = evidence_of(outcome)
-    face_value = np.append(0.0, np.where([name in evidence for name in names], scale, 0.0))
-    start = np.append(np.log(rate / (1 - rate)), face_value[1:])
-    penalty = np.append(0.0, np.full(features.shape[1], l2))
-    found = Regression(design, liked, weights, penalty, face_value).minimise(start)
-    raw = found[1:] / scale
-    low, high = features.min(axis=0, initial=np.inf), features.max(axis=0, initial=-np.inf)
-    return LogisticHead(tuple(names), raw, float(found[0] - raw @ mean), low, high, mean)
+    return Design.of(features, liked, names, weights).fit(l2, outcome)

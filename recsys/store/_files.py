@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -62,6 +62,56 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
     return buffer.getvalue()
+
+
+class _Sink:
+    """A file that polars writes to: it keeps its hash, and why a write failed, which polars hides."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+        self.sha256.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Wait for the close: there an error is our own."""
+
+
+def write_rows(path: Path, rows: pl.LazyFrame) -> str:
+    """Write rows as parquet as they come: the bytes of `to_parquet`, in the memory of a few row groups.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its folder must exist.
+    rows : polars.LazyFrame
+
+    Returns
+    -------
+    str
+        The file's hash, 64 hexadecimal digits.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    with output_errors(path), path.open("wb") as file:
+        sink: Any = _Sink(file)
+        try:
+            rows.sink_parquet(sink, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
+        except pl.exceptions.PolarsError:
+            if sink.error:
+                raise sink.error from None
+            raise
+    return str(sink.sha256.hexdigest())
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import UsageError
-from recsys.store._files import is_safe_name, output_errors, sync, to_json, to_parquet, write_file
+from recsys.store._files import is_safe_name, output_errors, sync, to_json, to_parquet, write_file, write_rows
 from recsys.store._links import (
     RUNS,
     check_places,
@@ -81,6 +80,11 @@ class Run:
         OutputError
             When it cannot be written.
         """
+        path = self._make_room(name)
+        with output_errors(path):
+            path.write_bytes(content)
+
+    def _make_room(self, name: str) -> Path:
         if self.committed:
             raise UsageError(f"run {self.run_id} is committed, {name!r} comes too late")
         if not is_safe_name(name) or name in (MANIFEST, UNFINISHED):
@@ -88,7 +92,7 @@ class Run:
         path = self.folder / name
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        return path
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON, in its own key order.
@@ -101,23 +105,25 @@ class Run:
         """
         self.write_bytes(name, to_json(value))
 
-    def write_table(self, folder: str, frame: pl.DataFrame) -> str:
+    def write_table(self, folder: str, frame: pl.DataFrame | pl.LazyFrame) -> str:
         """Write a frame as parquet, named by its content.
 
         Parameters
         ----------
         folder : str
             Relative to the run's folder.
-        frame : polars.DataFrame
+        frame : polars.DataFrame or LazyFrame
+            A lazy one is written as it comes.
 
         Returns
         -------
         str
             ``<folder>/<16 hexadecimal digits>.parquet``: equal frames have equal names.
         """
-        content = to_parquet(frame)
-        name = f"{folder}/{hashlib.sha256(content).hexdigest()[:16]}.parquet"
-        self.write_bytes(name, content)
+        path = self._make_room(f"{folder}/unnamed.parquet")
+        name = f"{folder}/{write_rows(path, frame.lazy())[:16]}.parquet"
+        with output_errors(path):
+            path.rename(self.folder / name)
         return name
 
     def write_named_table(self, name: str, frame: pl.DataFrame) -> None:

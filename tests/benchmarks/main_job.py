@@ -13,36 +13,22 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+from _measured import RECSYS, median, run_measured
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("RECSYS_SHARED", ROOT / "../shared"))
 SHOWN = ("normalized_entropy", "auc", "gauc", "bias", "ndcg@10", "recall@20", "normalized_entropy_gain")
-RECSYS = [sys.executable, "-m", "recsys_cli"]
-
-
-def measure(arguments: list[str]) -> tuple[float, float, float]:
-    """Run a command: wall seconds, CPU seconds, peak MiB."""
-    began = time.perf_counter()
-    process = subprocess.Popen([*RECSYS, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr
-    said = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{said}")
-    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def report(name: str, arguments: list[str], runs: int) -> None:
     """Print the medians of several runs."""
-    measured = [measure(arguments) for _ in range(runs)]
-    wall, cpu, peak = (statistics.median(column) for column in zip(*measured, strict=True))
-    print(f"{name}: {wall:.2f} s wall, {cpu:.2f} s CPU, peak {peak:.0f} MiB (medians of {runs})")
+    cost = median(run_measured([*RECSYS, *arguments]) for _ in range(runs))
+    print(
+        f"{name}: {cost.wall:.2f} s wall, {cost.cpu:.2f} s CPU, peak {cost.peak:.0f} MiB (medians of {runs})"
+    )
 
 
 def figures(out: Path) -> None:
