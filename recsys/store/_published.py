@@ -69,7 +69,10 @@ def describe_link(out: str | os.PathLike[str], link: str) -> dict[str, Any] | No
         target = follow(out, out / link) if (out / link).is_symlink() else None
         if target is None or not target.is_dir() or not (run_of(out, target) / MANIFEST).exists():
             return None
-        return read_manifest(run_of(out, target))
+        try:
+            return read_manifest(run_of(out, target))
+        except InputError:
+            return None
 
 
 def check_days_kept(out: str | os.PathLike[str], days: Iterable[dt.date], keep_days: int | None) -> None:
