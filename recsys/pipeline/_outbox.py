@@ -182,7 +182,7 @@ class Outbox:
             there = store.describe_link(self.run.out, link)
             if there and str(there.get("as_of") or "") > self.log.as_of.isoformat():
                 _log.warning(
-                    "%s stays at run %s, as of %s, which is later: `recsys models rollback` moves it back",
+                    "%s stays at run %s, as of %s, which is later",
                     *(link, there.get("run_id"), there.get("as_of")),
                     extra={"event": "pointer_kept", "link": link},
                 )
