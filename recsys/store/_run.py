@@ -36,7 +36,7 @@ from recsys.store._published import is_published
 _MODEL = "model"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """What one run writes, out of every reader's sight until `publish`.
 
@@ -54,6 +54,8 @@ class Run:
         Days of predictions to keep; None keeps all.
     held : frozenset of str
         Ids of the runs that links led to when this one began: readers may be inside them.
+    committed : bool
+        Whether the manifest stands: from then on the run is published, or will be at the next start.
     """
 
     out: Path
@@ -62,16 +64,12 @@ class Run:
     keep: int
     keep_days: int | None = None
     held: frozenset[str] = frozenset()
+    committed: bool = False
 
     @property
     def run_id(self) -> str:
         """The run's number, six digits or more; a later run has a larger one."""
         return self.folder.name
-
-    @property
-    def committed(self) -> bool:
-        """Whether the manifest stands: from then on the run is published, or will be at the next start."""
-        return (self.folder / MANIFEST).exists()
 
     @property
     def stands(self) -> bool:
@@ -224,7 +222,10 @@ class Run:
             sync(path)
         for folder in (self.folder, self.out / RUNS, self.out):
             sync(folder)
-        write_file(self.folder / MANIFEST, content)
+        try:
+            write_file(self.folder / MANIFEST, content)
+        finally:
+            self.committed = (self.folder / MANIFEST).exists()
 
     def _publishable_files(self) -> dict[str, Path]:
         files = files_in(self.folder)
