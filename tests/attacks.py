@@ -143,6 +143,7 @@ class Folder:
 
     def start(self, seed: int, *more: str, before: Callable[[], None] | None = None) -> BaseProcess:
         """Start `recsys run`."""
+        Path(self._said(seed)).touch()
         process: BaseProcess = self.context.Process(
             target=call_recsys, args=([*self.arguments(seed), *more], self._said(seed), before)
         )
