@@ -24,6 +24,8 @@ import polars as pl
 from recsys import store
 
 DAY = "2026-01-18"
+#: The smallest log that every seed can be fitted on.
+WORLD: dict[str, Any] = {"exposures": 4000, "users": 100, "items": 60, "seed": 1}
 #: The least that still goes through every stage.
 SMALLEST = {
     "RECSYS_MODEL__FACTORS": "2",

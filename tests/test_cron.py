@@ -58,7 +58,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world") / "log"
-    write_simulation(World.preset("small", exposures=3000, users=60, items=80, seed=1), folder)
+    write_simulation(World.preset("small", **attacks.WORLD), folder)
     return folder
 
 
@@ -289,7 +289,7 @@ def test_the_manifest_says_what_was_read_done_and_written(night: Call, log: Path
     assert set(found["windows"]) == {"calibrate", "test", "fit"}
     assert found["windows"]["fit"]["until"] == found["as_of"] == found["windows"]["test"]["until"]
     rows = found["rows"]
-    assert rows["read"] == rows["accepted"] + rows["refused"] + rows["duplicates"] == 3000
+    assert rows["read"] == rows["accepted"] + rows["refused"] + rows["duplicates"] == 4000
     assert rows["predicted"] == len(recsys.read_predictions(out))
     assert rows["scored"] == len(pl.read_parquet(out / "evaluation/losses.parquet"))
     assert [one["stage"] for one in found["stages"]] == ["read", "evaluate", "train", "predict"]

@@ -85,6 +85,17 @@ def test_identical_bytes_mend_what_is_damaged(out: Path, name: str) -> None:
     assert not store.verify(out).damages
 
 
+def publish_report(out: Path, content: bytes) -> bool:
+    with store.open_run(out, keep=1) as run:
+        run.write_bytes("evaluation/evaluation.json", content)
+        return run.publish({"evaluation": "evaluation"}, {})
+
+
+def test_other_bytes_of_the_same_name_and_size_are_other_bytes(out: Path) -> None:
+    assert [publish_report(out, content) for content in (b"1", b"1", b"2")] == [True, False, True]
+    assert (out / "evaluation/evaluation.json").read_bytes() == b"2"
+
+
 def test_a_link_that_leads_elsewhere_is_flipped_back(out: Path) -> None:
     first = publish(out, 1, date=DAYS[0])
     publish(out, 2, date=DAYS[1])

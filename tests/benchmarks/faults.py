@@ -4,7 +4,7 @@ Run from the root of the repository::
 
     uv run python tests/benchmarks/faults.py [--kills 300] [--publish-kills 300] [--publishes 1000] [--jobs 2]
 
-Every run is a process of its own, forked from one that has only loaded the libraries, on a log of 3,000
+Every run is a process of its own, forked from one that has only loaded the libraries, on a log of 4,000
 exposures; a kill is a SIGKILL at a moment drawn uniformly from the time a whole run takes. Attacks that need
 a file system of their own need the right to mount, and say so where it is missing.
 """
@@ -34,8 +34,6 @@ from attacks import Ended, Folder, Seen, Toll
 
 from recsys import store
 from recsys.simulation import World, write_simulation
-
-WORLD = {"exposures": 3000, "users": 60, "items": 80, "seed": 1}
 
 
 class Book:
@@ -278,7 +276,7 @@ def main() -> None:
         top = Path(folder)
         top.chmod(0o755)
         log = top / "log"
-        write_simulation(World.preset("small", **WORLD), log)
+        write_simulation(World.preset("small", **attacks.WORLD), log)
 
         def place(name: str) -> Folder:
             (top / name).mkdir()
