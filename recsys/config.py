@@ -223,8 +223,9 @@ class GatesSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """Where results go, and how many of them: `top_n` items a user, `keep` model versions.
+    """Where results go, and how many of them: `top_n` items a user, `keep` model versions, `keep_days` of predictions.
 
+    The newest are kept, by as_of; the current version always, and every day where `keep_days` is not set.
     At most `max_per_creator` items of a user's list are of one creator; so are the lists that the evaluation scores.
     """
 
@@ -233,6 +234,7 @@ class OutputSettings(_Section):
     max_per_creator: Annotated[int, Field(ge=1)] | None = None
     exclude: Literal["seen", "liked", "none"] = "seen"
     keep: Annotated[int, Field(ge=1)] = 7
+    keep_days: Annotated[int, Field(ge=1)] | None = None
 
 
 class Settings(_Section):

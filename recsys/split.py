@@ -25,6 +25,11 @@ class Window:
     start: datetime
     end: datetime
 
+    def as_dict(self) -> dict[str, str]:
+        """Give its three instants as JSON holds them."""
+        ends = {"known_before": self.cut, "from": self.start, "until": self.end}
+        return {name: instant.isoformat() for name, instant in ends.items()}
+
 
 @dataclass(frozen=True)
 class Windows:

@@ -131,8 +131,9 @@ def check(k, old, last, work):
     restart()
     assert state() == ([b"c"] * 3 if published else old)
     runs = store.list_runs(out) if out.exists() else []
-    for run in runs:
-        store.verify_files(run)
+    if runs:
+        found = store.verify(out)
+        assert not found.damages and not found.notes, found
     hidden = [name for name in tree(here / "new") if "/." in name or name.endswith("unfinished")]
     assert hidden == ["out/.lock"][:len(runs)] and len(runs) <= 3, hidden
     if k % 4 == 0:
@@ -221,7 +222,7 @@ def publish(out: Path, mark: int = 0, keep: int = 3, date: str = DAY, **manifest
 
 def publish_pointers(out: Path, pointers: Mapping[str, str], **manifest: Any) -> None:
     with store.open_run(out, keep=1) as run:
-        run.write_bytes("p/x", b"")
+        run.write_bytes("p/x", run.run_id.encode())
         run.publish(pointers, manifest)
 
 
@@ -412,8 +413,9 @@ def test_a_table_that_does_not_fit_the_disk_says_so() -> None:
 def test_models_are_listed_newest_first_with_what_their_runs_say(out: Path) -> None:
     with pytest.raises(InputError, match="has no models: run `recsys train` first"):
         store.list_models(out)
-    versions = [publish(out, 0, as_of=DAY, metrics={"auc": {"value": 0.5, "low": 0.4}}), publish(out, 1)]
-    expected = {"model_version": versions[::-1], "run_id": ["000002", "000001"], "as_of": [None, DAY]}
+    versions = [publish(out, 0, as_of=DAY, metrics={"auc": {"value": 0.5, "low": 0.4}})]
+    versions.append(publish(out, 1, as_of="2022-05-01"))
+    expected = {"model_version": versions[::-1], "run_id": ["000002", "000001"], "as_of": ["2022-05-01", DAY]}
     expected |= {"current": [True, False], "auc": [None, 0.5]}
     assert store.list_models(out).to_dict(as_series=False) == expected
     with pytest.raises(InputError, match=f"no model 'zz': choose from {versions[1]}, {versions[0]}"):

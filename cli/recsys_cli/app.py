@@ -21,9 +21,11 @@ from recsys_cli import (
     models,
     predict,
     run,
+    runs,
     simulate,
     train,
     tune,
+    verify,
 )
 from recsys_cli.options import with_options
 
@@ -39,18 +41,20 @@ app = typer.Typer(
 for command in (init.init, check.check):
     app.command(command.__name__)(with_options(command))
 app.command("simulate")(with_options(simulate.simulate, simulate.knob_options()))
-for command in (
+for publish in (
     train.train,
     predict.predict,
     evaluate.evaluate,
     audit.audit,
     run.run,
     tune.tune,
-    doctor.doctor,
 ):
-    app.command(command.__name__)(with_options(command))
+    app.command(publish.__name__)(with_options(publish))
+app.command("verify")(with_options(verify.verify))
+app.command("doctor")(with_options(doctor.doctor))
 app.command("explain")(with_options(explain.explain))
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Shared
+from recsys_cli.options import Publishing
 from recsys_cli.show import print_result
 
 
 def audit(
-    shared: Shared,
+    shared: Publishing,
     placebos: Annotated[
         int | None, typer.Option(min=2, help="Draws of each kind of placebo likes; 19 for final figures.")
     ] = None,

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Shared
+from recsys_cli.options import Publishing
 from recsys_cli.show import print_result
 
 
 def evaluate(
-    shared: Shared,
+    shared: Publishing,
     model: Annotated[
         str | None, typer.Option(help="Score this published version, on rows after its as_of.")
     ] = None,

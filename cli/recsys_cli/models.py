@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Stored, with_options
+from recsys_cli.options import Stored, Waiting, with_options
 from recsys_cli.show import print_json, print_nested, print_table
 
-app = typer.Typer(help="Look at published model versions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Published model versions: look at them, choose the one that serves, delete old ones.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 _SHOWN = ("model_version", "as_of", "run_id", "current", "normalized_entropy")
 
@@ -42,5 +46,42 @@ def show_model(
     print_nested(found)
 
 
+def rollback_models(
+    waiting: Waiting,
+    version: Annotated[
+        str | None, typer.Argument(help="A version of `recsys models list`. Default: the next older one.")
+    ] = None,
+) -> None:
+    """Serve another version: the next `recsys predict` takes it."""
+    from recsys import store
+
+    before, after = store.rollback(waiting.settings().output.path, version, waiting.wait)
+    if waiting.json:
+        print_json({"before": before, "current": after})
+        return
+    typer.echo(
+        f"models/current leads to {after}, led to {before or 'nothing'}: the next `recsys predict` serves it"
+    )
+
+
+def prune_models(
+    waiting: Waiting,
+    keep: Annotated[int | None, typer.Option(min=1, help="Versions to keep; the current one stays.")] = None,
+    keep_days: Annotated[int | None, typer.Option(min=1, help="Days of predictions to keep.")] = None,
+) -> None:
+    """Delete what output.keep and output.keep_days do not keep."""
+    from recsys import store
+
+    output = waiting.settings(output={"keep": keep, "keep_days": keep_days}).output
+    pruned = store.prune(output.path, output.keep, output.keep_days, waiting.wait)
+    if waiting.json:
+        print_json(vars(pruned))
+        return
+    for what, names in vars(pruned).items():
+        typer.echo(f"{what}: {', '.join(names) or 'none'}")
+
+
 app.command("list")(with_options(list_models))
 app.command("show")(with_options(show_model))
+app.command("rollback")(with_options(rollback_models))
+app.command("prune")(with_options(prune_models))

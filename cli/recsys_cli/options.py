@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recsys.pipeline import Job
 
 
-def _option(name: str, *short: str, help: str, min: int | None = None) -> Any:
+def _option(name: str, *short: str, help: str, min: float | None = None) -> Any:
     envvar = f"RECSYS_{name.replace('-', '_').upper()}"
     return typer.Option(f"--{name}", *short, help=help, envvar=envvar, min=min)
 
@@ -87,6 +87,15 @@ class Stored(Said):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waiting(Stored):
+    """What a command that changes an output folder can be told."""
+
+    wait: Annotated[
+        float, _option("wait", min=0, help="Seconds to wait for another run to end; then exit 75.")
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shared(Stored, Repeatable):
     """What a command that reads a log can be told."""
 
@@ -111,12 +120,57 @@ class Shared(Stored, Repeatable):
         recsys.pipeline.Job
 
         """
+        return self._job(command, parse_as_of(self.as_of), audit, output)
+
+    def _job(
+        self, command: str, as_of: datetime | None, audit: Mapping[str, Any], output: Mapping[str, Any]
+    ) -> Job:
         from recsys.pipeline import Job
 
         settings = self.settings(
             events={"path": _text(self.events)}, model={"seed": self.seed}, audit=audit, output=output
         )
-        return Job(command, settings, parse_as_of(self.as_of), self.threads)
+        return Job(command, settings, as_of, self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publishing(Shared, Waiting):
+    """What a command that publishes can be told."""
+
+    def _job(
+        self, command: str, as_of: datetime | None, audit: Mapping[str, Any], output: Mapping[str, Any]
+    ) -> Job:
+        return replace(super()._job(command, as_of, audit, output), wait=self.wait)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daily(Publishing):
+    """What a command that publishes a day can be told."""
+
+    as_of: Annotated[
+        str | None,
+        _option("as-of", help="Read only what lies before the end of this day, UTC; or days, FIRST..LAST."),
+    ] = None
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing for a day that is published already.")
+    ] = False
+
+    def jobs(self, command: str, **output: Any) -> list[Job]:
+        """Turn the options into a Job a day, oldest first.
+
+        Parameters
+        ----------
+        command : str
+        **output
+            Overrides of the `[output]` section.
+
+        Returns
+        -------
+        list of recsys.pipeline.Job
+
+        """
+        jobs = [self._job(command, as_of, {}, output) for as_of in parse_days(self.as_of)]
+        return [replace(job, if_missing=self.if_missing) for job in jobs]
 
 
 def _text(path: Path | None) -> str | None:
@@ -156,6 +210,44 @@ def parse_as_of(text: str | None) -> datetime | None:
         raise UsageError(f"--as-of must lie before the last day of the calendar, got {text!r}") from None
     except ValueError:
         return _parse_instant(text)
+
+
+def parse_days(text: str | None) -> list[datetime | None]:
+    """Read ``--as-of`` where days may be asked for, ``FIRST..LAST``, both included.
+
+    Parameters
+    ----------
+    text : str or None
+
+    Returns
+    -------
+    list of datetime.datetime or None
+        See `parse_as_of`.
+
+    Raises
+    ------
+    UsageError
+        When they are no days, or in the wrong order.
+
+    Examples
+    --------
+    >>> [as_of.day for as_of in parse_days("2022-04-29..2022-05-01")]
+    [30, 1, 2]
+
+    """
+    from recsys.errors import UsageError
+
+    if text is None or ".." not in text:
+        return [parse_as_of(text)]
+    ends = text.split("..")
+    try:
+        first, last = (date.fromisoformat(end) for end in ends)
+    except ValueError:
+        raise UsageError(f"--as-of must be days such as 2022-04-01..2022-04-30, got {text!r}") from None
+    if last < first:
+        raise UsageError(f"--as-of FIRST..LAST must not end before it begins, got {text!r}")
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return [parse_as_of(day.isoformat()) for day in days]
 
 
 def _parse_instant(text: str) -> datetime:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Exclude, Shared
+from recsys_cli.options import Daily, Exclude
 from recsys_cli.show import print_result
 
 
 def predict(
-    shared: Shared,
+    daily: Daily,
     model: Annotated[str, typer.Option(help="A version of `recsys models list`.")] = "current",
     users: Annotated[
         Path | None, typer.Option(help="Table of user_id: whom to predict for. Replaces the whole day.")
@@ -30,5 +30,6 @@ def predict(
 
     given = {"users": users, "items": items, "pairs": pairs}
     tables = {name: None if path is None else read_table(path, f"--{name}") for name, path in given.items()}
-    job = shared.job("predict", top_n=top_n, exclude=exclude and exclude.value)
-    print_result(pipeline.predict(job, model, **tables), shared.json)
+    jobs = daily.jobs("predict", top_n=top_n, exclude=exclude and exclude.value)
+    for result in pipeline.each_day(jobs, lambda job: pipeline.predict(job, model, **tables)):
+        print_result(result, daily.json)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from recsys_cli.options import Shared
+from recsys_cli.options import Daily
 from recsys_cli.show import print_result
 
 
-def run(shared: Shared) -> None:
+def run(daily: Daily) -> None:
     """Check, train, evaluate, gate, predict and publish: the cron job."""
     from recsys import pipeline
 
-    print_result(pipeline.run(shared.job("run")), shared.json)
+    for result in pipeline.each_day(daily.jobs("run"), pipeline.run):
+        print_result(result, daily.json)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from recsys.pipeline import Result, Tuned
 
 _PAST_ITEMS = 5
+_OUTCOMES = {
+    "published": "published ",
+    "unchanged": "the same bytes are published already, nothing changed: ",
+    "present": "published already, nothing was done: ",
+}
 _FIGURES = ("normalized_entropy", "auc", "gauc", "log_loss", "bias", "ndcg@10", "recall@20")
 
 
@@ -134,6 +139,7 @@ def print_result(result: Result, as_json: bool) -> None:
         print_json(
             {
                 "output": str(result.out),
+                "outcome": result.outcome,
                 "run_id": result.run_id,
                 "as_of": result.as_of.isoformat(),
                 "model_version": result.model_version,
@@ -152,7 +158,7 @@ def print_result(result: Result, as_json: bool) -> None:
         wrote.append(f"model {result.model_version}")
     if result.predictions is not None:
         wrote.append(f"{result.predictions:,} predictions")
-    typer.echo("published " + ", ".join(wrote))
+    typer.echo(_OUTCOMES[result.outcome] + ", ".join(wrote))
 
 
 def print_explanation(why: Explanation, as_json: bool) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from recsys_cli.options import Shared
+from recsys_cli.options import Publishing
 from recsys_cli.show import print_result
 
 
-def train(shared: Shared) -> None:
+def train(shared: Publishing) -> None:
     """Fit and publish one model version."""
     from recsys import pipeline
 

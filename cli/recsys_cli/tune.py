@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Shared
+from recsys_cli.options import Publishing
 from recsys_cli.show import print_tuned
 
 
 def tune(
-    shared: Shared,
+    shared: Publishing,
     trials: Annotated[
         int, typer.Option(min=1, help="In all: run again with the same log and settings, it goes on.")
     ] = 30,

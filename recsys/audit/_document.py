@@ -112,7 +112,7 @@ class Audit:
             "segments": self.segments.to_dicts(),
             "controls": {one.name: _control_dict(one) for one in self.controls},
             "not_estimable": [asdict(one) for one in self.missing],
-            "windows": {name: _window_dict(window) for name, window in vars(self.windows).items()},
+            "windows": {name: window.as_dict() for name, window in vars(self.windows).items()},
             "rows": self.rows,
             "settings": self.settings,
             "settings_sha256": self.settings_sha256,
@@ -161,8 +161,3 @@ def _residual_dict(found: ResidualPress) -> dict[str, Any]:
 
 def _control_dict(control: Control) -> dict[str, Any]:
     return {"passed": control.passed, "stops": control.stops, "said": control.said}
-
-
-def _window_dict(window: Any) -> dict[str, str]:
-    ends = {"known_before": window.cut, "from": window.start, "until": window.end}
-    return {name: instant.isoformat() for name, instant in ends.items()}

@@ -67,8 +67,8 @@ class Evaluation:
         metrics = {name: figure.as_dict() for name, figure in self.metrics.items()}
         return {
             "windows": {
-                "calibrate": None if self.calibrate is None else _window_dict(self.calibrate),
-                "test": _window_dict(self.window),
+                "calibrate": None if self.calibrate is None else self.calibrate.as_dict(),
+                "test": self.window.as_dict(),
             },
             "rows": self.rows,
             "metrics": {**metrics, "calibration": self.calibration.as_dict()},
@@ -82,8 +82,3 @@ class Evaluation:
             "days": self.days.with_columns(pl.col("day").cast(pl.String)).to_dicts(),
             "skipped_signals": list(self.skipped_signals),
         }
-
-
-def _window_dict(window: Window) -> dict[str, str]:
-    ends = {"known_before": window.cut, "from": window.start, "until": window.end}
-    return {name: instant.isoformat() for name, instant in ends.items()}

@@ -20,7 +20,7 @@ from recsys.inference._clustered import (
 )
 from recsys.inference._covariance import Covariance, generalised_covariance
 from recsys.inference._estimate import Estimate
-from recsys.inference._probability import probability_metrics
+from recsys.inference._probability import paired_metrics, probability_metrics
 from recsys.inference._seeded import SeededDifference, adjust_holm, between_seeds, seeded_difference
 from recsys.inference._segments import mark_discoveries, segment_biases, shrink_estimates
 
@@ -38,6 +38,7 @@ __all__ = [
     "mark_discoveries",
     "mean_interval",
     "paired_difference",
+    "paired_metrics",
     "percentile_interval",
     "probability_metrics",
     "ratio_of_sums",

@@ -251,13 +251,21 @@ def bootstrap_auc(
     >>> found.value
     0.75
     """
+    value, drawn = draw_aucs(users, liked, scores, draws, seed)
+    return percentile_interval(value, drawn, np.unique(np.asarray(users)).size)
+
+
+def draw_aucs(
+    users: npt.ArrayLike, liked: npt.ArrayLike, scores: npt.ArrayLike, draws: int, seed: int
+) -> tuple[float, FloatArray]:
+    """Give the AUC and that of each draw, see `bootstrap_auc`."""
     value = auc(liked, scores)
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(liked, dtype=np.bool_)
     codes = as_dense_codes("users", users, values.size)
     pairs = _sort_pairs(codes, labels, values)
     count = int(codes.max()) + 1
     drawn = [_weighted_auc(row, pairs) for block in _poisson_weights(count, draws, seed) for row in block]
-    return percentile_interval(value, drawn, count)
+    return value, np.array(drawn)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from recsys.metrics._corp import (
     miscalibration,
     miscalibration_null_band,
 )
+from recsys.metrics._drift import population_stability
 from recsys.metrics._ranking import (
     average_precision_at,
     catalogue_coverage,
@@ -41,6 +42,7 @@ __all__ = [
     "miscalibration_null_band",
     "ndcg_at",
     "normalized_entropy",
+    "population_stability",
     "recall_at",
     "reliability_curve",
     "reliability_null_band",

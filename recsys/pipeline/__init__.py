@@ -4,7 +4,9 @@
 
     _job        one run of a command: its settings, its log, its stages
     _gates      bounds that a run must meet before anything is published
+    _days       day by day, and days that are there already
     _outbox     what a run will publish, and its manifest
+    _compare    what changed between two runs
     _audit      the like button's audit, which a kill does not set back
     _tuned      tune, and leave settings that run
     _toml       settings -> recsys.toml
@@ -26,15 +28,18 @@ from recsys.events import EventLog
 from recsys.features import Snapshots
 from recsys.model import Explanation, Wanted, WillLikeModel, fit_model, pairs_of
 from recsys.pipeline._audit import audit
+from recsys.pipeline._compare import Comparison, compare_runs
+from recsys.pipeline._days import check_day, each_day, present
 from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Outbox, Result, opened, prediction_date, settings_sha256
+from recsys.pipeline._outbox import Outbox, Result, fill, opened, prediction_date, settings_sha256
 from recsys.pipeline._tuned import Tuned, tune
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
 __all__ = [
+    "Comparison",
     "Job",
     "Outbox",
     "Result",
@@ -42,7 +47,9 @@ __all__ = [
     "audit",
     "check",
     "check_gates",
+    "compare_runs",
     "diagnose",
+    "each_day",
     "evaluate",
     "explain",
     "load_model",
@@ -90,10 +97,12 @@ def train(job: Job) -> Result:
     Result
 
     """
-    log = job.read()
-    log = log.only(*FITTED_ON, *log.signals)
-    with opened(job, log) as out:
-        model = _fit(job, Snapshots(log, job.settings.model, job.threads, remember=False))
+    with opened(job) as run:
+        log = job.read()
+        out = fill(job, run, log.only(*FITTED_ON, *log.signals))
+        # What is not read any more is let go of.
+        del log
+        model = _fit(job, Snapshots(out.log, job.settings.model, job.threads, remember=False))
         out.write_model(model)
         return out.publish()
 
@@ -112,14 +121,14 @@ def evaluate(job: Job, version: str | None = None) -> Result:
     Result
 
     """
-    model, version = _load(job, version) if version else (None, None)
-    log = job.read()
-    with opened(job, log) as out:
+    with opened(job) as run:
+        model = _load(job, version)[0] if version else None
+        out = fill(job, run, job.read())
         if model is None:
-            evaluation = _evaluate(job, Snapshots(log, job.settings.model, job.threads))
+            evaluation = _evaluate(job, Snapshots(out.log, job.settings.model, job.threads))
         else:
             with job.stage("evaluate"):
-                evaluation = evaluate_model(model, log, job.settings)
+                evaluation = evaluate_model(model, out.log, job.settings)
         out.write_evaluation(evaluation)
         return out.publish()
 
@@ -163,14 +172,18 @@ def predict(
     for name, table in {"users": users, "items": items, "pairs": pairs}.items():
         if table is not None:
             _require_ids(table, name)
-    model, version = _load(job, version)
-    log = _read_log_for(job, model).only(USER, ITEM, LIKED)
-    with opened(job, log) as out:
+    with opened(job) as run:
+        if there := present(job, job.as_of):
+            return there
+        model, version = _load(job, version)
+        out = fill(job, run, _read_log_for(job, model).only(USER, ITEM, LIKED))
+        if there := check_day(job, out.log.as_of):
+            return there
         with job.stage("predict"):
             if pairs is not None:
                 found = iter([rank_pairs(model.predict_proba(pairs))])
             else:
-                found = _rank(job, model, log, None if users is None else users[USER], items)
+                found = _rank(job, model, out.log, None if users is None else users[USER], items)
             out.write_predictions(found, version)
         return out.publish()
 
@@ -231,15 +244,19 @@ def run(job: Job) -> Result:
         When the evaluation misses a bound: nothing is published.
 
     """
-    log = job.read()
-    snapshots = Snapshots(log, job.settings.model, job.threads)
-    with opened(job, log) as out:
+    with opened(job) as run:
+        if there := present(job, job.as_of):
+            return there
+        out = fill(job, run, job.read())
+        if there := check_day(job, out.log.as_of):
+            return there
+        snapshots = Snapshots(out.log, job.settings.model, job.threads)
         evaluation = _evaluate(job, snapshots)
         check_gates(evaluation, job.settings)
         model = _fit(job, snapshots)
         version = out.write_model(model)
         with job.stage("predict"):
-            out.write_predictions(_rank(job, model, log), version)
+            out.write_predictions(_rank(job, model, out.log), version)
         out.write_evaluation(evaluation)
         return out.publish()
 

@@ -9,7 +9,7 @@ import json
 from recsys import store
 from recsys.audit import audit as audit_log
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Result, opened, without_paths
+from recsys.pipeline._outbox import Result, fill, opened, without_paths
 
 _SHELVES = "auditing"
 _COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
@@ -34,13 +34,13 @@ def audit(job: Job, resume: bool = False) -> Result:
         When a control sounds an alarm: nothing is published.
 
     """
-    log = job.read()
-    with opened(job, log) as out:
+    with opened(job) as run:
+        out = fill(job, run, job.read())
         shelf = store.FileShelf(out.run.out / _SHELVES / _fingerprint(job))
         if not resume:
             shelf.clear()
         with job.stage("audit"):
-            found = audit_log(log, job.settings, threads=job.threads, shelf=shelf)
+            found = audit_log(out.log, job.settings, threads=job.threads, shelf=shelf)
         out.write_audit(found)
         done = out.publish()
         shelf.clear()

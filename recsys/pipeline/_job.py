@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,15 @@ class Job:
         Nothing at or after it is read. None: the end of the log.
     threads : int
         0 means one a core. No result depends on it.
+    wait : float
+        Seconds to wait for another run of the output folder to end.
+    if_missing : bool
+        Do nothing where the day of predictions is there already.
     stages : list of dict
         `stage`, `seconds` and `peak_mebibytes` of those that ended, in order.
     inputs : list of dict
         `path`, `bytes`, `mtime` and `sha256` of the files that were read.
+    started : datetime.datetime
 
     """
 
@@ -42,8 +47,11 @@ class Job:
     settings: Settings
     as_of: datetime | None = None
     threads: int = 0
+    wait: float = 0.0
+    if_missing: bool = False
     stages: list[dict[str, Any]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

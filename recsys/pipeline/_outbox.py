@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -24,8 +26,11 @@ from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
 from recsys.schema import Predictions, validated
+from recsys.split import slide_to_end, split_by_time
 
-_COMPUTES_WITH = ("recsys", "implicit", "numpy", "polars", "scipy")
+_COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
+_FORWARD = {"run": ("models/current", "evaluation"), "train": ("models/current",)}
+_log = logging.getLogger("recsys")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class Result:
     audit : Audit or None
     predictions : int or None
         Rows.
+    outcome : str
+        `published`; `unchanged`, when the same bytes were there already; `present`, when the day was there
+        and was not asked for again.
 
     """
 
@@ -53,6 +61,7 @@ class Result:
     evaluation: Evaluation | None = None
     audit: Audit | None = None
     predictions: int | None = None
+    outcome: Literal["published", "unchanged", "present"] = "published"
 
 
 @dataclass
@@ -66,6 +75,8 @@ class Outbox:
     run : recsys.store.Run
     pointers : dict of str to str
         Links to flip, in order.
+    windows : dict of str to dict
+        What was fitted and scored on.
     result : Result
 
     """
@@ -75,6 +86,7 @@ class Outbox:
     run: store.Run
     result: Result
     pointers: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, Any] = field(default_factory=dict)
 
     def write_model(self, model: WillLikeModel) -> str:
         """Write a model version, to become the current one.
@@ -91,6 +103,8 @@ class Outbox:
         """
         version = self.run.write_model(model.to_files())
         self.pointers |= {f"models/{version}": "model", "models/current": "model"}
+        windows = self.job.settings.windows
+        self.windows["fit"] = slide_to_end(split_by_time(windows, self.log.as_of), windows.gap).as_dict()
         self.result = replace(self.result, model_version=version)
         return version
 
@@ -162,26 +176,52 @@ class Outbox:
         """
         with self.job.stage("publish"):
             self.run.write_named_table("refused.parquet", self.log.refused)
-            self.run.publish(self.pointers, _manifest(self.job, self.log, self.result))
+            self._leave_what_is_newer()
+            if not self.run.publish(self.pointers, _manifest(self)):
+                _log.info(
+                    "the same bytes are published already: nothing changed", extra={"event": "unchanged"}
+                )
+                return replace(self.result, run_id=self._published_run(), outcome="unchanged")
         return self.result
+
+    def _leave_what_is_newer(self) -> None:
+        """Keep the pointers of what serves from going back in time: a backfill, or a clock gone wrong, moves none."""
+        for link in _FORWARD.get(self.job.command, ()):
+            there = store.describe_link(self.run.out, link)
+            if there and str(there.get("as_of") or "") > self.log.as_of.isoformat():
+                _log.warning(
+                    "%s stays at run %s, as of %s, which is later",
+                    *(link, there.get("run_id"), there.get("as_of")),
+                    extra={"event": "pointer_kept", "link": link},
+                )
+                self.pointers.pop(link, None)
+
+    def _published_run(self) -> str:
+        found = (store.describe_link(self.run.out, link) for link in self.pointers)
+        return next(str(one["run_id"]) for one in found if one)
 
 
 @contextmanager
-def opened(job: Job, log: EventLog) -> Iterator[Outbox]:
+def opened(job: Job) -> Iterator[store.Run]:
     """Take the output folder's lock and begin a run.
 
     Parameters
     ----------
     job : Job
-    log : EventLog
 
     Yields
     ------
-    Outbox
+    recsys.store.Run
 
     """
-    with store.open_run(job.settings.output.path, job.settings.output.keep) as run:
-        yield Outbox(job, log, run, Result(run.out, run.run_id, log.as_of))
+    output = job.settings.output
+    with store.open_run(output.path, output.keep, output.keep_days, job.wait) as run:
+        yield run
+
+
+def fill(job: Job, run: store.Run, log: EventLog) -> Outbox:
+    """Begin what a run will publish."""
+    return Outbox(job, log, run, Result(run.out, run.run_id, log.as_of))
 
 
 def prediction_date(as_of: datetime) -> date:
@@ -257,19 +297,31 @@ def without_paths(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"events": {"path"}, "output": {"path"}})
 
 
-def _manifest(job: Job, log: EventLog, result: Result) -> dict[str, Any]:
-    figures = result.evaluation.as_dict() if result.evaluation else {}
+def _manifest(out: Outbox) -> dict[str, Any]:
+    job, log, result = out.job, out.log, out.result
+    scored = result.evaluation or result.audit
+    figures = scored.as_dict() if scored else {}
     return {
         "command": job.command,
         "as_of": log.as_of.isoformat(),
+        "started": job.started.isoformat(),
+        "committed": datetime.now(UTC).isoformat(),
         "model_version": result.model_version,
         "inputs": job.inputs,
-        "rows": {**asdict(log.counts), "predicted": result.predictions},
-        "windows": figures.get("windows"),
+        "rows": {**asdict(log.counts), "predicted": result.predictions, "scored": _scored_rows(result)},
+        "windows": {**(figures.get("windows") or {}), **out.windows},
         "metrics": figures.get("metrics"),
-        "verdict": result.audit.as_dict()["verdict"] if result.audit else None,
+        "verdict": figures.get("verdict"),
         "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
-        "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
+        },
         "stages": job.stages,
     }
+
+
+def _scored_rows(result: Result) -> int | None:
+    scored = result.evaluation or result.audit
+    return None if scored is None else len(scored.losses)

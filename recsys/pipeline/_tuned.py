@@ -56,8 +56,8 @@ def tune(job: Job, trials: int = 30, timeout: float | None = None) -> Tuned:
         See `recsys.tuning.tune`; LockedError when another run holds the output folder.
 
     """
-    log = job.read()
-    with store.locked(job.settings.output.path) as out:
+    with store.locked(job.settings.output.path, job.wait) as out:
+        log = job.read()
         with job.stage("tune"):
             found = tuning.tune(
                 log,

@@ -17,25 +17,47 @@ of a scan finishes it.
 from recsys.store._files import sha256_of, to_parquet, write_file, write_table
 from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
-from recsys.store._read import describe_model, list_models, list_runs, read_model_files, read_predictions
-from recsys.store._run import Run, open_run
+from recsys.store._open import Pruned, open_run, prune, rollback
+from recsys.store._published import check_days_kept, describe_link
+from recsys.store._read import (
+    describe_model,
+    describe_runs,
+    find_run,
+    list_models,
+    list_runs,
+    read_model_files,
+    read_predictions,
+    read_run_table,
+)
+from recsys.store._run import Run
 from recsys.store._shelf import FileShelf
+from recsys.store._verify import Verification, verify
 
 __all__ = [
     "FileShelf",
+    "Pruned",
     "Run",
+    "Verification",
+    "check_days_kept",
+    "describe_link",
     "describe_model",
+    "describe_runs",
+    "find_run",
     "list_models",
     "list_runs",
     "locked",
     "model_manifest",
     "model_version",
     "open_run",
+    "prune",
     "read_manifest",
     "read_model_files",
     "read_predictions",
+    "read_run_table",
+    "rollback",
     "sha256_of",
     "to_parquet",
+    "verify",
     "verify_files",
     "write_file",
     "write_table",

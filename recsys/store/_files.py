@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,14 @@ from recsys.errors import InputError, OutputError
 # Without a fixed size, polars lets the chunks of a frame decide, and equal frames get different bytes.
 _ROW_GROUP = 2**18
 _PART = re.compile(r"[\w=+@-][\w.=+@-]*", re.ASCII)
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space, nothing was published",
+    errno.EDQUOT: "free some of the quota, nothing was published",
+    errno.EFBIG: "raise the limit on file sizes, nothing was published",
+    errno.EROFS: "choose another --output",
+    errno.EACCES: "give this user the right to write there, or choose another --output",
+    errno.EPERM: "give this user the right to write there, or choose another --output",
+}
 
 
 @contextmanager
@@ -28,7 +37,9 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        way_out = _WAYS_OUT.get(error.errno or 0)
+        said = f"{path} cannot be written: {error.strerror or error}"
+        raise OutputError(f"{said}: {way_out}" if way_out else said) from error
 
 
 @contextmanager

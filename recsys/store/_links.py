@@ -68,14 +68,25 @@ def _linked_run(out: Path, link: Path) -> str | None:
 
 
 def model_links(out: Path) -> list[Path]:
-    """List the links of model versions, that of the newest run first."""
+    """List the links of model versions, newest as_of first, the newest run first among equals."""
     found = {path: follow(out, path) for path in _entries(out / MODELS) if path.is_symlink()}
     ages = {
-        path: int(run_of(out, target).name)
-        for path, target in found.items()
-        if target and path.name != CURRENT
+        path: _age(run_of(out, target)) for path, target in found.items() if target and path.name != CURRENT
     }
-    return sorted(ages, key=lambda path: (-ages[path], path.name))
+    return sorted(sorted(ages), key=lambda path: ages[path], reverse=True)
+
+
+def _age(run: Path) -> tuple[str, int]:
+    # By as_of first: a backfill must not push the versions of the last nights out.
+    try:
+        return str(read_manifest(run).get("as_of") or ""), int(run.name)
+    except InputError:
+        return "", int(run.name)
+
+
+def day_links(out: Path) -> list[Path]:
+    """List the links of days, oldest first."""
+    return [path for path in _entries(out / PREDICTIONS) if path.name.startswith(AS_OF) and path.is_symlink()]
 
 
 def check_pointers(pointers: Any, folder: Path) -> str | None:
@@ -124,6 +135,15 @@ def flip_links(out: Path, folder: Path) -> None:
     sync(folder)
 
 
+def flip_link(out: Path, link: str, target: Path) -> None:
+    """Point one link at the folder that another leads to."""
+    folder = follow(out, target)
+    if folder is None:
+        raise OutputError(f"{target} leads to no run of {out}: publish again")
+    _flip(out, out / link, out / RUNS / folder.relative_to(os.path.realpath(out / RUNS)))
+    sync((out / link).parent)
+
+
 def _flip(out: Path, place: Path, folder: Path) -> None:
     target = os.path.relpath(folder, place.parent)
     staged = out / _STAGED
@@ -151,21 +171,33 @@ def sweep(out: Path) -> None:
             delete_run(folder)
 
 
-def prune_models(out: Path, keep: int) -> None:
-    """Unlink all but the newest versions, and never the current one."""
+def prune_models(out: Path, keep: int) -> list[str]:
+    """Unlink all but the newest versions, and never the current one; name those that went."""
     current = follow(out, out / MODELS / CURRENT)
-    for link in model_links(out)[keep:]:
-        if follow(out, link) != current:
-            link.unlink()
-    if (out / MODELS).is_dir():  # a link must be gone from the disk before the run it leads to
-        sync(out / MODELS)
+    return _unlink([link for link in model_links(out)[keep:] if follow(out, link) != current])
 
 
-def delete_runs(out: Path, kept: frozenset[str]) -> None:
-    """Delete the runs that are committed, ours, and not kept."""
-    for folder in run_folders(out):
-        if folder.name not in kept and _is_ours(folder):
-            delete_run(folder)
+def prune_days(out: Path, keep_days: int | None, spared: Iterable[str] = ()) -> list[str]:
+    """Unlink all but the newest days and those spared; name those that went."""
+    # By their number, not by a calendar: a clock gone wrong must not take every day away.
+    old = [] if keep_days is None else day_links(out)[:-keep_days]
+    return _unlink([link for link in old if link.relative_to(out).as_posix() not in set(spared)])
+
+
+def _unlink(links: list[Path]) -> list[str]:
+    for link in links:
+        link.unlink()
+    for place in {link.parent for link in links}:  # gone from the disk before the runs they lead to
+        sync(place)
+    return [link.name for link in links]
+
+
+def delete_runs(out: Path, kept: frozenset[str]) -> list[str]:
+    """Delete the runs that are committed, ours, and not kept; name them."""
+    gone = [folder for folder in run_folders(out) if folder.name not in kept and _is_ours(folder)]
+    for folder in gone:
+        delete_run(folder)
+    return [folder.name for folder in gone]
 
 
 def _is_ours(folder: Path) -> bool:

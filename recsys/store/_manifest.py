@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from recsys.errors import InputError
-from recsys.store._files import input_errors, sha256_of
+from recsys.store._files import input_errors, sha256_of, to_json
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished"
+_SEAL = "manifest_sha256"
 _LARGEST_MANIFEST = 64 * 2**20
 
 
@@ -36,16 +37,42 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         When it is missing, is not a JSON object, or is larger than any manifest.
     """
     path = Path(folder) / MANIFEST
+    return _parse(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
     with input_errors(path):
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise InputError(f"{path} must be smaller than 64 MiB, has {path.stat().st_size} bytes")
-        content = path.read_bytes()
+        return path.read_bytes()
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged, it is not JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise InputError(f"{path} is damaged, it must be a JSON object, is a {type(manifest).__name__}")
+    return manifest
+
+
+def seal_manifest(manifest: Mapping[str, Any]) -> bytes:
+    """Write a run's manifest with a hash of the rest of it at its end, so that no bit of it can change unseen."""
+    return to_json({**manifest, _SEAL: hashlib.sha256(to_json(dict(manifest))).hexdigest()})
+
+
+def check_seal(folder: Path) -> dict[str, Any]:
+    """Read a run's manifest, refused unless it is byte for byte what `seal_manifest` wrote."""
+    path = folder / MANIFEST
+    content = _read(path)
+    manifest = _parse(path, content)
+    try:
+        sealed = seal_manifest({name: one for name, one in manifest.items() if name != _SEAL})
+    except ValueError:  # a NaN, which no manifest of ours holds
+        raise damaged(path) from None
+    if content != sealed:
+        raise damaged(path)
     return manifest
 
 
@@ -134,25 +161,45 @@ def verify_files(folder: str | os.PathLike[str], names: Iterable[str] | None = N
     manifest = read_manifest(folder)
     entries = listed_files(folder, manifest) if names is None else _chosen_files(folder, manifest, names)
     for name, entry in entries.items():
-        check_size(folder / name, entry)
-        if sha256_of(folder / name) != entry.get("sha256"):
-            raise damaged(folder / name)
+        _check_file(folder / name, entry)
     return len(entries)
 
 
 def listed_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest's entries, once the folder holds exactly these files."""
+    for error in _misplaced_files(folder, manifest):
+        raise error
+    return _entries(folder, manifest)
+
+
+def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[InputError]:
+    """Find everything that `verify_files` would stop at."""
+    yield from _misplaced_files(folder, manifest)
+    for name, entry in _entries(folder, manifest).items():
+        if os.path.lexists(folder / name):
+            try:
+                _check_file(folder / name, entry)
+            except InputError as error:
+                yield error
+
+
+def _misplaced_files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[InputError]:
     entries = _entries(folder, manifest)
     own = {MANIFEST, UNFINISHED} if "run_id" in manifest else {MANIFEST}
     with input_errors(folder):
         present = files_in(folder).keys()
     for name in sorted(present - entries.keys() - own):
-        raise InputError(
+        yield InputError(
             f"{folder / name} is not in the manifest beside it: remove what recsys did not write"
         )
     for name in sorted(entries.keys() - present):
-        raise InputError(f"{folder / name} is missing, and {folder / MANIFEST} lists it")
-    return entries
+        yield InputError(f"{folder / name} is missing, and {folder / MANIFEST} lists it: publish again")
+
+
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
+    check_size(path, entry)
+    if sha256_of(path) != entry.get("sha256"):
+        raise damaged(path)
 
 
 def _chosen_files(folder: Path, manifest: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -183,4 +230,4 @@ def check_size(path: Path, entry: Mapping[str, Any]) -> None:
 
 def damaged(path: Path) -> InputError:
     """Say that a file is not the one its manifest lists."""
-    return InputError(f"{path} is damaged, its bytes are not those its manifest lists: publish again")
+    return InputError(f"{path} is damaged, its bytes are not those that were published: publish again")

@@ -36,6 +36,7 @@ from recsys.store._manifest import (
 _SHOWN = 10
 _DESCRIBED = ("run_id", "command", "as_of", "windows", "rows", "metrics", "settings", "versions")
 _COLUMNS = {"model_version": pl.String, "run_id": pl.String, "as_of": pl.String, "current": pl.Boolean}
+_RUN_COLUMNS = dict.fromkeys(("run_id", "command", "as_of", "model_version"), pl.String)
 
 
 def list_runs(out: str | os.PathLike[str]) -> list[Path]:
@@ -52,6 +53,79 @@ def list_runs(out: str | os.PathLike[str]) -> list[Path]:
     """
     with input_errors(Path(out)):
         return committed_runs(Path(out))
+
+
+def find_run(out: str | os.PathLike[str], run_id: str) -> Path:
+    """Find a committed run by its id.
+
+    Parameters
+    ----------
+    out : path-like
+    run_id : str
+        As in ``000012`` or ``12``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        When there is no such run, naming those there are.
+    """
+    runs = {run.name: run for run in list_runs(out)}
+    name = run_id.zfill(6)
+    if name not in runs:
+        raise InputError(f"{out} has no run {run_id!r}: {_choice(list(runs), 'recsys run')}")
+    return runs[name]
+
+
+def describe_runs(out: str | os.PathLike[str]) -> pl.DataFrame:
+    """List the committed runs, oldest first, with what they say of themselves.
+
+    Parameters
+    ----------
+    out : path-like
+
+    Returns
+    -------
+    polars.DataFrame
+        ``run_id, command, as_of, model_version``, then a column for each figure under ``metrics``.
+    """
+    manifests = [read_manifest(run) for run in list_runs(out)]
+    rows = [
+        {**_figures(one.get("metrics")), **{name: _text(one.get(name)) for name in _RUN_COLUMNS}}
+        for one in manifests
+    ]
+    return _table(rows, _RUN_COLUMNS)
+
+
+def read_run_table(run: Path, folder: str) -> pl.DataFrame | None:
+    """Read what a run wrote as parquet below one of its folders, checked against its manifest.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        See `find_run`.
+    folder : str
+        As in ``evaluation`` or ``predictions``.
+
+    Returns
+    -------
+    polars.DataFrame or None
+        None where the run wrote none.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or damaged.
+    """
+    listed = sorted(read_manifest(run).get("files", {}))
+    names = [name for name in listed if name.startswith(f"{folder}/") and name.endswith(".parquet")]
+    if not names:
+        return None
+    verify_files(run, names)
+    return _read_files([run / name for name in names])
 
 
 def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
@@ -73,8 +147,7 @@ def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
     with input_errors(out):
         current = follow(out, out / MODELS / CURRENT)
         rows = [_model_row(out, link, current) for link in model_links(out)]
-    figures = dict.fromkeys(name for row in rows for name in row if name not in _COLUMNS)
-    return pl.DataFrame(rows, schema={**_COLUMNS, **dict.fromkeys(figures, pl.Float64)}, orient="row")
+    return _table(rows, _COLUMNS)
 
 
 def describe_model(out: str | os.PathLike[str], version: str = CURRENT) -> dict[str, Any]:
@@ -116,20 +189,27 @@ def _model_row(out: Path, link: Path, current: Path | None) -> dict[str, Any]:
     folder = _resolve(out, link)
     run = run_of(out, folder)
     manifest = read_manifest(run)
-    as_of, metrics = manifest.get("as_of"), manifest.get("metrics")
     return {
-        **_figures(metrics if isinstance(metrics, dict) else {}),
+        **_figures(manifest.get("metrics")),
         "model_version": link.name,
         "run_id": run.name,
-        "as_of": None if as_of is None else str(as_of),
+        "as_of": _text(manifest.get("as_of")),
         "current": folder == current,
     }
 
 
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    values = {
-        name: value.get("value") if isinstance(value, dict) else value for name, value in metrics.items()
-    }
+def _table(rows: list[dict[str, Any]], columns: Mapping[str, Any]) -> pl.DataFrame:
+    figures = dict.fromkeys(name for row in rows for name in row if name not in columns)
+    return pl.DataFrame(rows, schema={**columns, **dict.fromkeys(figures, pl.Float64)}, orient="row")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _figures(metrics: Any) -> dict[str, float]:
+    found = metrics.items() if isinstance(metrics, dict) else ()
+    values = {name: value.get("value") if isinstance(value, dict) else value for name, value in found}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
@@ -224,10 +304,14 @@ def _read_day(folder: Path) -> pl.DataFrame:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder} holds no parquet file: publish again")
+    return _read_files(files)
+
+
+def _read_files(files: list[Path]) -> pl.DataFrame:
     try:  # no glob: the path may hold a bracket or a star; no hive: the files hold as_of
         return pl.read_parquet(files, glob=False, hive_partitioning=False)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{files[0].parent} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _choice(names: list[str], command: str) -> str:

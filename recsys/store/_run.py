@@ -1,39 +1,41 @@
-"""One run: what it writes, how it is committed, and what it cleans up."""
+"""One run: what it writes, and how it is committed."""
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from recsys.errors import UsageError
+from recsys.errors import OutputError, UsageError
 from recsys.store._files import is_safe_name, output_errors, sync, to_json, to_parquet, write_file, write_rows
 from recsys.store._links import (
     RUNS,
     check_places,
     check_pointers,
-    committed_runs,
-    delete_run,
     delete_runs,
     flip_links,
     linked_runs,
+    prune_days,
     prune_models,
-    run_folders,
-    sweep,
 )
-from recsys.store._lock import locked
-from recsys.store._manifest import MANIFEST, UNFINISHED, describe_file, files_in, model_manifest
+from recsys.store._manifest import (
+    MANIFEST,
+    UNFINISHED,
+    describe_file,
+    files_in,
+    model_manifest,
+    seal_manifest,
+)
+from recsys.store._published import is_published
 
 _MODEL = "model"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """What one run writes, out of every reader's sight until `publish`.
 
@@ -43,16 +45,25 @@ class Run:
         The output folder, absolute.
     folder : pathlib.Path
         ``OUT/runs/<id>``.
+    token : str
+        What marks the folder as this run's own while it is written.
     keep : int
         Model versions to keep.
+    keep_days : int or None
+        Days of predictions to keep; None keeps all.
     held : frozenset of str
         Ids of the runs that links led to when this one began: readers may be inside them.
+    committed : bool
+        Whether the manifest stands: from then on the run is published, or will be at the next start.
     """
 
     out: Path
     folder: Path
+    token: str
     keep: int
+    keep_days: int | None = None
     held: frozenset[str] = frozenset()
+    committed: bool = False
 
     @property
     def run_id(self) -> str:
@@ -60,9 +71,12 @@ class Run:
         return self.folder.name
 
     @property
-    def committed(self) -> bool:
-        """Whether the manifest stands: from then on the run is published, or will be at the next start."""
-        return (self.folder / MANIFEST).exists()
+    def stands(self) -> bool:
+        """Whether the folder is still there and still this run's, not one that another put in its place."""
+        try:
+            return (self.folder / UNFINISHED).read_text() == self.token
+        except (OSError, ValueError):
+            return False
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write one file of the run.
@@ -89,6 +103,7 @@ class Run:
             raise UsageError(f"run {self.run_id} is committed, {name!r} comes too late")
         if not is_safe_name(name) or name in (MANIFEST, UNFINISHED):
             raise UsageError(f"a file's name is relative, visible and without '..', got {name!r}")
+        self._require_folder()
         path = self.folder / name
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +172,7 @@ class Run:
         self.write_json(f"{_MODEL}/{MANIFEST}", manifest)
         return str(manifest["model_version"])
 
-    def publish(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
+    def publish(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> bool:
         """Commit the run, flip its links in order, and delete what nothing leads to any more.
 
         Parameters
@@ -168,6 +183,11 @@ class Run:
         manifest : mapping
             What else to keep of the run. ``run_id``, ``pointers`` and ``files`` are added.
 
+        Returns
+        -------
+        bool
+            False when every link leads to the same bytes already: nothing is committed, flipped or deleted.
+
         Raises
         ------
         UsageError
@@ -175,98 +195,48 @@ class Run:
         OutputError
             When the disk says no. If `committed` is then true, the next start finishes the publish.
         """
-        wrong = check_pointers(pointers, self.folder)
-        if wrong or self.committed:
-            raise UsageError(wrong or f"run {self.run_id} is committed already")
+        if self.committed:
+            raise UsageError(f"run {self.run_id} is committed already")
+        self._require_folder()
+        if wrong := check_pointers(pointers, self.folder):
+            raise UsageError(wrong)
         with output_errors(self.out):
             check_places(self.out, pointers)
-            self._commit(pointers, manifest)
+            files = {name: describe_file(path) for name, path in self._publishable_files().items()}
+            if is_published(self.out, pointers, files):
+                return False
+            self._commit(
+                files, {**manifest, "run_id": self.run_id, "pointers": dict(pointers), "files": files}
+            )
             before = linked_runs(self.out)
             flip_links(self.out, self.folder)
             prune_models(self.out, self.keep)
+            prune_days(self.out, self.keep_days, spared=pointers)
             delete_runs(self.out, self.held | before | {self.run_id})
+        return True
 
-    def _commit(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
-        files = self._publishable_files()
-        whole = {
-            **manifest,
-            "run_id": self.run_id,
-            "pointers": dict(pointers),
-            "files": {name: describe_file(path) for name, path in files.items()},
-        }
-        content = to_json(whole)
-        for path in [*files.values(), *(path for path in self.folder.rglob("*") if path.is_dir())]:
+    def _require_folder(self) -> None:
+        if not self.stands:
+            raise OutputError(f"{self.folder} was removed or replaced while the run was writing: run again")
+
+    def _commit(self, files: Iterable[str], manifest: Mapping[str, Any]) -> None:
+        content = seal_manifest(manifest)
+        for path in [
+            *(self.folder / name for name in files),
+            *(path for path in self.folder.rglob("*") if path.is_dir()),
+        ]:
             sync(path)
         for folder in (self.folder, self.out / RUNS, self.out):
             sync(folder)
-        write_file(self.folder / MANIFEST, content)
+        try:
+            write_file(self.folder / MANIFEST, content)
+        finally:
+            self.committed = (self.folder / MANIFEST).exists()
 
     def _publishable_files(self) -> dict[str, Path]:
         files = files_in(self.folder)
         for name, path in files.items():
             if not is_safe_name(name) or not stat.S_ISREG(path.lstat().st_mode):
                 raise UsageError(f"a run holds visible, regular files only, got {name!r}")
-        del files[UNFINISHED]
+        files.pop(UNFINISHED, None)
         return files
-
-
-@contextmanager
-def open_run(out: str | os.PathLike[str], keep: int) -> Iterator[Run]:
-    """Take the lock, finish what a crash left, and begin a run.
-
-    A run that is not published when the block ends is removed. In a folder where nothing was ever
-    published, nothing is left behind.
-
-    Parameters
-    ----------
-    out : path-like
-        The output folder; it and its parents are made.
-    keep : int
-        Model versions to keep, at least 1. The current one always stays.
-
-    Yields
-    ------
-    Run
-
-    Raises
-    ------
-    LockedError
-        At once, when another run holds the lock. The lock dies with its process.
-    OutputError
-        When the folder cannot be written.
-    InputError
-        When an unfinished run's manifest is damaged.
-    """
-    if keep < 1:
-        raise UsageError(f"keep must be at least 1, got {keep}")
-    with locked(out) as folder:
-        run = _begin(folder, keep)
-        try:
-            _make_folder(run)
-            yield run
-        finally:
-            if not run.committed:
-                with suppress(OSError):  # the error on its way out matters more, and the next start sweeps
-                    delete_run(run.folder)
-
-
-def _begin(out: Path, keep: int) -> Run:
-    with output_errors(out):
-        held = linked_runs(out)
-        sweep(out)
-        for folder in committed_runs(out):
-            if (folder / UNFINISHED).exists():
-                flip_links(out, folder)
-        return Run(out, out / RUNS / _next_id(out, held), keep, held)
-
-
-def _make_folder(run: Run) -> None:
-    with output_errors(run.out):
-        run.folder.mkdir(parents=True)
-        (run.folder / UNFINISHED).touch()
-
-
-def _next_id(out: Path, linked: frozenset[str]) -> str:
-    # A link to a run that someone deleted counts too: the new run must not appear behind it half-written.
-    taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in linked}
-    return f"{max(taken, default=0) + 1:06d}"

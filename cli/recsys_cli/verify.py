@@ -1,0 +1,37 @@
+"""``recsys verify``: every published file against its manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_cli.options import Stored
+from recsys_cli.show import print_json
+
+
+def verify(
+    stored: Stored,
+    out: Annotated[
+        Path | None, typer.Argument(help="The output folder. Default: that of recsys.toml.")
+    ] = None,
+) -> None:
+    """Check every published file against its manifest, and every link; exit 66 when something is damaged."""
+    from recsys import store
+    from recsys.errors import InputError
+
+    folder = Path(stored.settings().output.path) if out is None else out
+    found = store.verify(folder)
+    if stored.json:
+        print_json(vars(found))
+    else:
+        for line in (*found.damages, *found.notes):
+            typer.echo(line)
+    if found.damages:
+        # As every command that meets a damaged file does.
+        raise InputError(
+            f"{folder} is damaged in {len(found.damages)} places: publish those days and versions again"
+        )
+    if not stored.json:
+        typer.echo(f"whole: {found.runs} runs, {found.files} files, {found.links} links")

@@ -1,0 +1,100 @@
+"""What is published already: bytes that would not change, and days that are there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys.errors import InputError, UsageError
+from recsys.store._files import input_errors
+from recsys.store._links import AS_OF, CURRENT, MODELS, PREDICTIONS, day_links, follow, run_of
+from recsys.store._manifest import MANIFEST, read_manifest, verify_files
+
+Files = Mapping[str, Mapping[str, Any]]
+
+
+def is_published(out: Path, pointers: Mapping[str, str], files: Files) -> bool:
+    """Tell whether every link leads to these very bytes, whole on the disk."""
+    # A version that retention took away is not missed: it would go again at once.
+    links = [link for link in pointers if not _is_version(link) or (out / link).is_symlink()]
+    try:
+        return bool(links) and all(_holds(out, out / link, _below(files, pointers[link])) for link in links)
+    except (InputError, OSError):
+        return False
+
+
+def _is_version(link: str) -> bool:
+    return link.startswith(f"{MODELS}/") and link != f"{MODELS}/{CURRENT}"
+
+
+def _below(files: Files, folder: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(f"{folder}/"): dict(entry)
+        for name, entry in files.items()
+        if name.startswith(f"{folder}/")
+    }
+
+
+def _holds(out: Path, link: Path, wanted: Mapping[str, Any]) -> bool:
+    target = follow(out, link) if link.is_symlink() else None
+    if target is None:
+        return False
+    run = run_of(out, target)
+    below = target.relative_to(run).as_posix()
+    if _below(read_manifest(run)["files"], below) != wanted:
+        return False
+    verify_files(run, [f"{below}/{name}" for name in wanted])
+    return True
+
+
+def describe_link(out: str | os.PathLike[str], link: str) -> dict[str, Any] | None:
+    """Read the manifest of the run that a link leads to.
+
+    Parameters
+    ----------
+    out : path-like
+    link : str
+        As in ``models/current`` or ``predictions/as_of=2022-04-30``.
+
+    Returns
+    -------
+    dict or None
+        None where there is no such link, or no whole run behind it.
+    """
+    out = Path(out).absolute()
+    with input_errors(out):
+        target = follow(out, out / link) if (out / link).is_symlink() else None
+        if target is None or not target.is_dir() or not (run_of(out, target) / MANIFEST).exists():
+            return None
+        try:
+            return read_manifest(run_of(out, target))
+        except InputError:
+            return None
+
+
+def check_days_kept(out: str | os.PathLike[str], days: Iterable[dt.date], keep_days: int | None) -> None:
+    """Refuse days that `keep_days` would delete again.
+
+    Parameters
+    ----------
+    out : path-like
+    days : iterable of datetime.date
+        What is about to be published.
+    keep_days : int or None
+
+    Raises
+    ------
+    UsageError
+        Naming the oldest of them.
+    """
+    wanted = {day.isoformat() for day in days}
+    there = {link.name.removeprefix(AS_OF) for link in day_links(Path(out))}
+    kept = sorted(wanted | there)[-(keep_days or len(wanted | there)) :]
+    if lost := sorted(wanted - set(kept)):
+        raise UsageError(
+            f"{lost[0]} is older than the {keep_days} days of {PREDICTIONS} that output.keep_days keeps, "
+            f"{kept[0]} to {kept[-1]}: raise it, or choose later days"
+        )
