@@ -240,3 +240,11 @@ def test_ids_of_any_kind_fold(user: Any, item: Any) -> None:
         (user, item, True),
         (item, user, False),
     ]
+
+
+def test_only_some_columns_keep_what_says_which_rows_feed_what() -> None:
+    log = read_log((1, 1, 0, "VIEW"), (1, 1, 5, "LIKE"), (1, 1, 6, "FOLLOW"), (2, 1, 7, "VIEW"))
+    kept = log.only("user_id", "liked", "no such column")
+    assert kept.exposures.columns == ["user_id", "factors_only", "liked_at", "liked", "history_only"]
+    assert kept.exposures.equals(log.exposures.select(kept.exposures.columns))
+    assert kept.shown.columns == kept.exposures.columns

@@ -58,6 +58,15 @@ class TestIdIndex:
         with pytest.raises(DataError, match=r"user_id is .* here and .* in the log"):
             IdIndex.of(pl.Series(held)).codes(pl.Series("user_id", asked))
 
+    @LAW
+    @given(st.lists(st.integers(0, 9)), st.lists(st.integers(-1, 11)))
+    def test_narrowed_is_the_index_of_what_occurs(self, ids: list[int], asked: list[int]) -> None:
+        values, index = pl.Series(asked, dtype=pl.Int64), IdIndex.of(pl.Series(ids, dtype=pl.Int64))
+        narrowed, codes = index.narrow(index.codes(values))
+        assert narrowed.ids.to_list() == sorted(set(ids) & set(asked))
+        assert codes.tolist() == narrowed.codes(values).tolist()
+        assert codes.dtype == np.int32
+
 
 class TestStrengths:
     @LAW

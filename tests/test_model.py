@@ -17,15 +17,17 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, InputError, UsageError
 from recsys.events import EventLog, read_events
-from recsys.features import Snapshots
+from recsys.features import Pairs, Snapshots
 from recsys.matrix import IdIndex
 from recsys.model import WillLikeModel, fit_model, pairs_of
+from recsys.model._candidates import Asked, _propose_by_crowd
 from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
 from recsys.simulation import World, simulate
 from recsys.split import Window, exposures_in, split_by_time
@@ -420,6 +422,29 @@ class TestPositivesOnly:
         again = WillLikeModel.from_files(files)
         assert again.to_files() == files
         assert again.recommend(n=3, exclude=ranker.shown).equals(ranker.recommend(n=3))
+
+
+@pytest.mark.parametrize("n", [1, 4, 50])
+def test_the_crowd_proposes_its_best_that_are_not_kept_away(n: int) -> None:
+    rng = np.random.default_rng(n)
+    by_crowd = rng.integers(0, 9, 30).astype(float)
+    kept_away = rng.random((20, 30)) < np.linspace(0, 1, 20)[:, None]
+    asked = Asked(np.zeros(20, np.int32), Pairs({}), csr_matrix(kept_away.astype(np.float32)))
+    found = _propose_by_crowd(asked, by_crowd, n)
+    best_first = sorted(range(30), key=lambda item: (-by_crowd[item], item))
+    lists = [[item for item in best_first if not kept_away[user, item]][:n] for user in range(20)]
+    assert [found.items[found.users == user].tolist() for user in range(20)] == lists
+    assert [found.ranks[found.users == user].tolist() for user in range(20)] == [
+        list(range(1, len(one) + 1)) for one in lists
+    ]
+
+
+def test_lists_do_not_depend_on_how_many_users_are_ranked_at_once(
+    model: WillLikeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = model.recommend(n=5)
+    monkeypatch.setattr("recsys.model._recommend._USER_CHUNK", 7)
+    assert model.recommend(n=5).equals(together)
 
 
 class TestKinds:

@@ -28,6 +28,7 @@ from recsys.probability import (
     fit_logistic,
     fit_probability_head,
 )
+from recsys.probability._logistic import Design
 
 Vector = NDArray[np.float64]
 RIDGE = 0.01  # of the calibrator, towards a = b = 1
@@ -130,6 +131,20 @@ class TestLogistic:
                 found.append(fit(features, liked, users, ModelSettings()))
         assert found[0].head.weights.tobytes() == found[1].head.weights.tobytes()
         assert found[0].calibrator == found[1].calibrator
+
+    def test_many_rows_are_taken_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        features, liked = draw(0)
+        rows = np.flatnonzero(np.arange(len(liked)) % 5)
+        weights = np.where(rows % 2, 1.0, 0.5)
+        whole = fit_logistic(features[rows], liked[rows], names(features), 3.0, weights)
+        monkeypatch.setattr("recsys.probability._newton._ROWS_AT_ONCE", 100)
+        monkeypatch.setattr("recsys.probability._logistic._PIECE", 70)
+        weighed = np.where(np.arange(len(liked)) % 2, 1.0, 0.5)
+        design = Design.of(features, liked, names(features), weighed, rows)
+        pieces = [design.fit(3.0, threads=threads) for threads in (1, 3)]
+        for name in ("weights", "intercept", "lows", "highs", "means"):
+            np.testing.assert_allclose(getattr(pieces[0], name), getattr(whole, name), rtol=1e-8, atol=1e-12)
+        assert pieces[0].weights.tobytes() == pieces[1].weights.tobytes()
 
 
 def calibrator_loss(abc: Vector, x: Vector, liked: NDArray[np.bool_], ridge: float = RIDGE) -> float:

@@ -100,6 +100,17 @@ class TestWhatIsInThem:
         assert inside["timestamp"].min() >= cut
         assert exposures_in(log.exposures, Window(cut, cut - days(1), cut))["timestamp"].max() < cut
 
+    @pytest.mark.parametrize("settle", [0, 0.5])
+    @pytest.mark.parametrize("cut", [-1, 0, 5.3, 99])
+    def test_rows_in_order_of_time_give_the_same(
+        self, log: EventLog, day: Day, cut: float, settle: float
+    ) -> None:
+        rows = log.exposures.sort("timestamp", maintain_order=True)
+        cuts = [day(cut), rows["timestamp"][len(rows) // 2]]
+        for at in cuts:
+            found = known_before(rows.set_sorted("timestamp"), at, days(settle))
+            assert found.equals(rows.filter(pl.col("timestamp") < at - days(settle)))
+
     @pytest.mark.parametrize("flag", ["history_only", "factors_only"])
     def test_history_feeds_what_is_known_but_never_a_window(self, log: EventLog, day: Day, flag: str) -> None:
         flagged = log.exposures.with_columns(pl.lit(True).alias(flag))
@@ -120,10 +131,15 @@ class TestLateLabels:
         }
     )
 
-    @pytest.mark.parametrize("view", ["known_before", "exposures_in"])
+    @pytest.mark.parametrize("view", ["known_before", "in order", "exposures_in"])
     def test_labels_that_came_at_or_after_the_cut_are_taken_back(self, view: str) -> None:
         window = Window(AS_OF - days(9), AS_OF - days(9), AS_OF)
-        rows = known_before(self.ROWS, AS_OF) if view == "known_before" else exposures_in(self.ROWS, window)
+        views = {
+            "known_before": known_before(self.ROWS, AS_OF),
+            "in order": known_before(self.ROWS.set_sorted("timestamp"), AS_OF),
+            "exposures_in": exposures_in(self.ROWS, window),
+        }
+        rows = views[view]
         assert rows["liked"].to_list() == [True, False, False, False]
         assert rows["long_view"].to_list() == [0.0, 0.0, 1.0, None]
         assert rows.schema == self.ROWS.schema

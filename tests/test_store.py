@@ -402,6 +402,7 @@ def test_equal_bytes_have_equal_names(out: Path) -> None:
     pieces = pl.concat([frame[:7], frame[7:200_001], frame[200_001:]], rechunk=False)
     with store.open_run(out, keep=1) as run:
         assert run.write_table("p", frame) == run.write_table("p", pieces)
+        assert run.write_table("p", frame) == run.write_table("p", frame.lazy())
 
 
 def test_a_table_that_does_not_fit_the_disk_says_so() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from recsys.features import Snapshots
+from recsys.features import LINKS, Snapshots
 from recsys.matrix import distinct_codes
 from recsys.probability import Lessons
-from recsys.schema import LIKED, TIME, USER
+from recsys.schema import ITEM, LIKED, TIME, USER
 from recsys.split import Window, exposures_in, roll_cuts
 
 
@@ -33,20 +34,12 @@ def collect_lessons(
         An exposure that comes after k cuts is k rows of weight 1/k.
 
     """
-    log = snapshots.log
+    log = snapshots.log.only(USER, ITEM, *LINKS, TIME, LIKED)
+    # All windows end together: what a later cut explains is the rest of what the first one does.
+    rows = exposures_in(log.exposures, window, log.settle)
     windows = roll_cuts(window, snapshots.settings.cuts)
-    parts = [exposures_in(log.exposures, one, log.settle) for one in windows]
-    sizes = [len(rows) for rows in parts]
-    names: list[str] = []
-    features = np.empty((sum(sizes), 0))
-    for one, rows, end in zip(windows, parts, np.cumsum(sizes), strict=True):
-        before = snapshots.at(one.cut, signals)
-        if not names:
-            names = [name for name in before.names if use(name)]
-            # Column by column, as the head's sums over all rows are taken.
-            features = np.empty((sum(sizes), len(names)), order="F")
-        before.write_features(before.place(rows), names, features[end - len(rows) : end], snapshots.threads)
-    rows = pl.concat(part.select(USER, LIKED, TIME) for part in parts)
+    names, features = _describe(snapshots, rows, windows, use, signals)
+    rows = pl.concat(rows.select(USER, LIKED, TIME).filter(pl.col(TIME) >= one.start) for one in windows)
     seen_from = sum((rows[TIME] >= one.start).cast(pl.Int64) for one in windows)
     return Lessons(
         features,
@@ -55,3 +48,26 @@ def collect_lessons(
         names,
         1.0 / np.asarray(seen_from, dtype=np.float64),
     )
+
+
+def _describe(
+    snapshots: Snapshots,
+    rows: pl.DataFrame,
+    windows: tuple[Window, ...],
+    use: Callable[[str], bool],
+    signals: tuple[str, ...],
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Name the features that are used, and write them for each cut's rows, one cut below the other."""
+    ends = np.cumsum([int((rows[TIME] >= one.start).sum()) for one in windows])
+    names: list[str] = []
+    features = np.empty((int(ends[-1]), 0))
+    for one, start, end in zip(windows, [0, *ends], ends, strict=False):
+        before = snapshots.at(one.cut, signals)
+        if not names:
+            names = [name for name in before.names if use(name)]
+            # Column by column, as the head's sums over all rows are taken.
+            features = np.empty((int(ends[-1]), len(names)), order="F")
+        pairs = before.place(rows.filter(pl.col(TIME) >= one.start))
+        before.write_features(pairs, names, features[start:end], snapshots.threads)
+        del before  # two would take twice the memory
+    return names, features

@@ -23,7 +23,7 @@ from recsys.model._score import Scorer
 from recsys.model._select import Wanted
 from recsys.model._tables import as_logged, index_users, list_items
 from recsys.probability import ProbabilityHead, fit_probability_head
-from recsys.schema import ITEM, LIKED, USER, Frame, in_kind, require_columns, to_polars
+from recsys.schema import ITEM, LIKED, TIME, USER, Frame, in_kind, require_columns, to_polars
 from recsys.split import Window, exposures_in, known_before, require_both_labels, slide_to_end, split_by_time
 
 #: Items a user that each factorisation, and the crowd, propose.
@@ -346,7 +346,8 @@ def fit_model(
     log, settings = snapshots.log, snapshots.settings
     if log.positives_only:
         return WillLikeModel(snapshots.at(refresh_to), None, log, snapshots.threads)
-    require_both_labels(exposures_in(log.exposures, window, log.settle), window, "calibrate")
+    labels = log.only(TIME, LIKED).exposures
+    require_both_labels(exposures_in(labels, window, log.settle), window, "calibrate")
     signals = usable_signals(log, window.cut, settings)
     head = fit_probability_head(
         collect_lessons(snapshots, window, use, signals),
