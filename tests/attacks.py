@@ -24,6 +24,7 @@ import polars as pl
 from recsys import store
 
 DAY = "2026-01-18"
+_PUBLISHES = 0.25  # seconds
 #: The smallest log that every seed can be fitted on.
 WORLD: dict[str, Any] = {"exposures": 4000, "users": 100, "items": 60, "seed": 1}
 #: The least that still goes through every stage.
@@ -218,10 +219,11 @@ class Toll:
     wrong: list[str] = field(default_factory=list)
 
 
-def kill_runs(
-    folder: Folder, kills: int, seed: int, tell: Callable[[str], None] = print
-) -> tuple[Toll, Seen]:
-    """Kill `recsys run` at random moments, each time with another seed, and let the next one succeed."""
+def kill_runs(folder: Folder, kills: int, seed: int, aimed: bool = False) -> tuple[Toll, Seen]:
+    """Kill `recsys run` at random moments, each time with another seed, and let the next one succeed.
+
+    Aimed kills wait until the run has begun to write, and strike while it publishes.
+    """
     draw, toll = random.Random(seed), Toll()
     first = folder.run(seed)
     assert first.status == 0, first.said
@@ -232,7 +234,7 @@ def kill_runs(
     with reading(folder.out) as seen:
         for number in range(kills):
             next_seed = seed + 2 * number + 2
-            _kill_one(folder, toll, next_seed, draw.uniform(0, lasts))
+            _kill_one(folder, toll, next_seed, draw.uniform(0, _PUBLISHES if aimed else lasts), aimed)
             began = time.monotonic()
             ended = folder.run(next_seed + 1)
             lasts = time.monotonic() - began
@@ -241,7 +243,7 @@ def kill_runs(
             if ended.status:
                 toll.wrong.append(f"kill {number}: the next run ended with {ended.status}: {ended.last}")
             if (number + 1) % 20 == 0:
-                tell(f"{number + 1} kills, {len(toll.wrong)} wrong, a run lasts {lasts:.1f} s")
+                print(f"{number + 1} kills, {len(toll.wrong)} wrong, a run lasts {lasts:.1f} s")
     toll.wrong += [f"the reader: {one}" for one in seen.torn]
     toll.wrong += [
         f"the reader saw a day of {version} that no run wrote"
@@ -251,9 +253,11 @@ def kill_runs(
     return toll, seen
 
 
-def _kill_one(folder: Folder, toll: Toll, seed: int, after: float) -> None:
+def _kill_one(folder: Folder, toll: Toll, seed: int, after: float, aimed: bool) -> None:
     newest = store.list_runs(folder.out)[-1].name
     process = folder.start(seed)
+    while aimed and process.is_alive() and not _writes(folder.out, newest):
+        process.join(0.005)
     process.join(after)
     process.kill()
     ended = folder.end(process, seed)
@@ -264,6 +268,10 @@ def _kill_one(folder: Folder, toll: Toll, seed: int, after: float) -> None:
     toll.committed += ended.status != 0 and store.list_runs(folder.out)[-1].name != newest
     toll.whole |= folder.days()
     toll.wrong += store.verify(folder.out).damages
+
+
+def _writes(out: Path, newest: str) -> bool:
+    return any((run / "evaluation").exists() for run in (out / "runs").glob("0*") if run.name > newest)
 
 
 def publish_forever(out: str, seed: int) -> None:

@@ -254,6 +254,20 @@ def test_keep_counts_by_as_of_and_never_takes_the_current_version(out: Path) -> 
     assert store.read_model_files(out)["head.json"] == b"20"
 
 
+def test_a_day_outlives_the_model_that_made_it(out: Path) -> None:
+    for mark in range(5):
+        publish(out, mark, DAYS[mark], keep=2)
+    runs = {run.name: (run / "model").exists() for run in store.list_runs(out)}
+    # Two are kept, and one more until the next publish: a reader may be inside.
+    assert runs == {"000001": False, "000002": False, "000003": True, "000004": True, "000005": True}
+    assert marks(out) == {DAYS[mark]: mark for mark in range(5)}
+    found = store.verify(out)
+    assert (found.damages, found.files) == ((), 3 * 5 + 2 * 2)
+    assert publish(out, 4, DAYS[4], keep=2) is None
+    shutil.rmtree(out / "runs/000005/model")
+    assert len(store.verify(out).damages) == 2  # its version, and `current`
+
+
 def test_keep_days_keeps_the_newest_days_whatever_the_calendar_says(out: Path) -> None:
     for mark in range(6):
         publish(out, mark, DAYS[mark], keep=1, keep_days=3)

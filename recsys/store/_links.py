@@ -14,13 +14,14 @@ from recsys.store._files import is_safe_name, sync
 from recsys.store._manifest import MANIFEST, UNFINISHED, read_manifest
 
 RUNS = "runs"
+MODEL = "model"
 MODELS = "models"
 PREDICTIONS = "predictions"
 CURRENT = "current"
 AS_OF = "as_of="
 _STAGED = ".recsys-link"
 _RUN_ID = re.compile(r"\d{6,}", re.ASCII)
-_OUR_LINK = re.compile(r"(?:\.\./)?runs/(\d{6,})/", re.ASCII)
+_OUR_LINK = re.compile(r"(?:\.\./)?runs/(\d{6,}/[\w=+@-][\w./=+@-]*)", re.ASCII)
 _TRASH = ".deleted-"
 
 
@@ -50,21 +51,26 @@ def run_of(out: Path, folder: Path) -> Path:
     return runs / folder.relative_to(runs).parts[0]
 
 
-def linked_runs(out: Path) -> frozenset[str]:
-    """Name the runs that any link leads to, whether or not they still exist."""
+def linked_folders(out: Path) -> frozenset[str]:
+    """Name the folders that links lead to, ``<run>/<folder>``, whether or not they still exist."""
     places = (out, out / MODELS, out / PREDICTIONS)
     links = (path for place in places for path in _entries(place) if path.is_symlink())
-    found = (_linked_run(out, link) for link in links)
+    found = (_linked_folder(out, link) for link in links)
     return frozenset(name for name in found if name)
 
 
-def _linked_run(out: Path, link: Path) -> str | None:
+def _linked_folder(out: Path, link: Path) -> str | None:
     # One readlink for a link of ours: ten years of days must not cost seconds at every start.
-    ours = _OUR_LINK.match(str(link.readlink()))
+    ours = _OUR_LINK.fullmatch(str(link.readlink()))
     if ours:
         return ours[1]
     target = follow(out, link)
-    return run_of(out, target).name if target else None
+    return target.relative_to(os.path.realpath(out / RUNS)).as_posix() if target else None
+
+
+def runs_of(folders: Iterable[str]) -> set[str]:
+    """Name the runs that folders, ``<run>/<folder>``, are in."""
+    return {folder.split("/")[0] for folder in folders}
 
 
 def model_links(out: Path) -> list[Path]:
@@ -89,14 +95,19 @@ def day_links(out: Path) -> list[Path]:
     return [path for path in _entries(out / PREDICTIONS) if path.name.startswith(AS_OF) and path.is_symlink()]
 
 
-def check_pointers(pointers: Any, folder: Path) -> str | None:
-    """Say what is wrong with a mapping of link to folder, if anything."""
+def check_pointers(pointers: Any, folder: Path, gone: Iterable[str] = ()) -> str | None:
+    """Say what is wrong with a mapping of link to folder, if anything; folders that are gone need not be there."""
     if not isinstance(pointers, Mapping):
         return f"pointers map links to folders, got {type(pointers).__name__}"
     for link, target in pointers.items():
         if not _is_link_name(link):
             return f"a link is NAME, {MODELS}/VERSION or {PREDICTIONS}/{AS_OF}DATE, got {link!r}"
-        if not isinstance(target, str) or not is_safe_name(target) or not (folder / target).is_dir():
+        there = (
+            isinstance(target, str)
+            and is_safe_name(target)
+            and (target in gone or (folder / target).is_dir())
+        )
+        if not there:
             return f"{link} must lead to a folder of the run, got {target!r}"
     return None
 
@@ -193,11 +204,31 @@ def _unlink(links: list[Path]) -> list[str]:
 
 
 def delete_runs(out: Path, kept: frozenset[str]) -> list[str]:
-    """Delete the runs that are committed, ours, and not kept; name them."""
-    gone = [folder for folder in run_folders(out) if folder.name not in kept and _is_ours(folder)]
-    for folder in gone:
-        delete_run(folder)
-    return [folder.name for folder in gone]
+    """Delete what is committed, ours, and in no kept folder: runs, which are named, and models of runs that stay."""
+    runs, gone = runs_of(kept), []
+    for folder in run_folders(out):
+        if folder.name not in runs:
+            if _is_ours(folder):
+                delete_run(folder)
+                gone.append(folder.name)
+        elif f"{folder.name}/{MODEL}" not in kept and (folder / MODEL).is_dir() and _is_ours(folder):
+            _delete_model(folder)
+    return gone
+
+
+def _delete_model(run: Path) -> None:
+    # Most of a run's bytes: a day that is kept for years must not keep the model that made it.
+    if MODEL in model_folders(read_manifest(run)):
+        trash = run.with_name(f"{_TRASH}{run.name}-{MODEL}")
+        (run / MODEL).replace(trash)
+        shutil.rmtree(trash)
+
+
+def model_folders(manifest: Mapping[str, Any]) -> set[str]:
+    """Name the folders of a run that its manifest publishes as model versions."""
+    pointers = manifest.get("pointers")
+    found = pointers.items() if isinstance(pointers, Mapping) else ()
+    return {str(folder) for link, folder in found if link.startswith(f"{MODELS}/")}
 
 
 def _is_ours(folder: Path) -> bool:

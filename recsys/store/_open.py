@@ -21,11 +21,12 @@ from recsys.store._links import (
     flip_link,
     flip_links,
     follow,
-    linked_runs,
+    linked_folders,
     model_links,
     prune_days,
     prune_models,
     run_folders,
+    runs_of,
     sweep,
 )
 from recsys.store._lock import locked
@@ -87,9 +88,9 @@ def _check_bounds(keep: int, keep_days: int | None) -> None:
 
 
 def _finish(out: Path) -> frozenset[str]:
-    """Sweep and finish flips; name the runs that links led to before."""
+    """Sweep and finish flips; name the folders that links led to before."""
     with output_errors(out):
-        held = linked_runs(out)
+        held = linked_folders(out)
         sweep(out)
         for folder in committed_runs(out):
             if (folder / UNFINISHED).exists():
@@ -110,7 +111,7 @@ def _make_folder(run: Run) -> None:
 
 def _next_id(out: Path, linked: frozenset[str]) -> str:
     # A link to a run that someone deleted counts too: the new run must not appear behind it half-written.
-    taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in linked}
+    taken = {int(folder.name) for folder in run_folders(out)} | {int(name) for name in runs_of(linked)}
     return f"{max(taken, default=0) + 1:06d}"
 
 
@@ -215,7 +216,7 @@ def prune(out: str | os.PathLike[str], keep: int, keep_days: int | None = None, 
     if not (Path(out) / RUNS).is_dir():
         raise InputError(f"{out} has no runs: run `recsys run` first")
     with locked(out, wait) as folder, output_errors(folder):
-        held = _finish(folder) | linked_runs(folder)
+        held = _finish(folder) | linked_folders(folder)
         models, days = prune_models(folder, keep), prune_days(folder, keep_days)
         names = [link.removeprefix("as_of=") for link in days]
         return Pruned(models, names, delete_runs(folder, held))

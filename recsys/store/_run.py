@@ -13,12 +13,13 @@ import polars as pl
 from recsys.errors import OutputError, UsageError
 from recsys.store._files import is_safe_name, output_errors, sync, to_json, to_parquet, write_file, write_rows
 from recsys.store._links import (
+    MODEL,
     RUNS,
     check_places,
     check_pointers,
     delete_runs,
     flip_links,
-    linked_runs,
+    linked_folders,
     prune_days,
     prune_models,
 )
@@ -31,8 +32,6 @@ from recsys.store._manifest import (
     seal_manifest,
 )
 from recsys.store._published import is_published
-
-_MODEL = "model"
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Run:
     keep_days : int or None
         Days of predictions to keep; None keeps all.
     held : frozenset of str
-        Ids of the runs that links led to when this one began: readers may be inside them.
+        Folders, ``<run>/<folder>``, that links led to when this run began: readers may be inside them.
     committed : bool
         Whether the manifest stands: from then on the run is published, or will be at the next start.
     """
@@ -168,8 +167,8 @@ class Run:
             raise UsageError(f"a model is files without folders, none named {MANIFEST}, got {sorted(files)}")
         manifest = model_manifest(files)
         for name, content in files.items():
-            self.write_bytes(f"{_MODEL}/{name}", content)
-        self.write_json(f"{_MODEL}/{MANIFEST}", manifest)
+            self.write_bytes(f"{MODEL}/{name}", content)
+        self.write_json(f"{MODEL}/{MANIFEST}", manifest)
         return str(manifest["model_version"])
 
     def publish(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> bool:
@@ -208,11 +207,11 @@ class Run:
             self._commit(
                 files, {**manifest, "run_id": self.run_id, "pointers": dict(pointers), "files": files}
             )
-            before = linked_runs(self.out)
+            before = linked_folders(self.out)
             flip_links(self.out, self.folder)
             prune_models(self.out, self.keep)
             prune_days(self.out, self.keep_days, spared=pointers)
-            delete_runs(self.out, self.held | before | {self.run_id})
+            delete_runs(self.out, self.held | before | linked_folders(self.out) | {self.run_id})
         return True
 
     def _require_folder(self) -> None:

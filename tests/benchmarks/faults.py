@@ -2,7 +2,8 @@
 
 Run from the root of the repository::
 
-    uv run python tests/benchmarks/faults.py [--kills 300] [--publish-kills 300] [--publishes 1000] [--jobs 2]
+    uv run python tests/benchmarks/faults.py [--kills 300] [--aimed-kills 60] [--publish-kills 300]
+        [--publishes 1000] [--jobs 2] [--only NAME ...]
 
 Every run is a process of its own, forked from one that has only loaded the libraries, on a log of 4,000
 exposures; a kill is a SIGKILL at a moment drawn uniformly from the time a whole run takes. Attacks that need
@@ -63,16 +64,17 @@ def tell_kills(book: Book, name: str, found: list[tuple[Toll, Seen]], began: flo
     )
 
 
-def kills(book: Book, context: Any, log: Path, top: Path, count: int, jobs: int) -> None:
+def kills(book: Book, context: Any, log: Path, top: Path, count: int, jobs: int, aimed: bool = False) -> None:
     """Kill runs, in several folders at once."""
-    began = time.monotonic()
-    chains = [Folder(context, log, top / f"kills-{job}/out") for job in range(jobs)]
+    began, name = time.monotonic(), "aimed" if aimed else "kills"
+    chains = [Folder(context, log, top / f"{name}-{job}/out") for job in range(jobs)]
     for chain in chains:
         chain.out.parent.mkdir()
     shares = [count // jobs + (job < count % jobs) for job in range(jobs)]
     with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(attacks.kill_runs, chains, shares, range(0, 10_000 * jobs, 10_000)))
-    tell_kills(book, "kill -9 of run", found, began)
+        seeds = range(0, 10_000 * jobs, 10_000)
+        found = list(pool.map(attacks.kill_runs, chains, shares, seeds, [aimed] * jobs))
+    tell_kills(book, f"kill -9 of run{' as it publishes' if aimed else ''}", found, began)
 
 
 def publish_kills(book: Book, context: Any, top: Path, count: int) -> None:
@@ -266,6 +268,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--aimed-kills", type=int, default=60)
     parser.add_argument("--publish-kills", type=int, default=300)
     parser.add_argument("--publishes", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2)
@@ -284,6 +287,9 @@ def main() -> None:
 
         chosen = {
             "kills": lambda: kills(book, context, log, top, options.kills, options.jobs),
+            "aimed_kills": lambda: kills(
+                book, context, log, top, options.aimed_kills, options.jobs, aimed=True
+            ),
             "publish_kills": lambda: publish_kills(book, context, top, options.publish_kills),
             "quota": lambda: quota(book, place("quota")),
             "full_disk": lambda: full_disk(book, context, log, top),
