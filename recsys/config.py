@@ -172,6 +172,8 @@ class ModelSettings(_Section):
     on predictions for `folds` folds of users, each left out in turn. `solver` is who takes the steps of a
     factorisation: implicit, our own compiled for this machine (equal but for rounding), or auto, the compiled
     one where the factorisation is large enough to be worth loading it.
+    With `warm_start` the factorisations that are published start from those of the newest model of an earlier as_of, and
+    stop when an iteration lowers the loss by less than the share `warm_tolerance`; every `cold_every` runs they start afresh.
     """
 
     engine: Literal["local"] = "local"
@@ -188,6 +190,9 @@ class ModelSettings(_Section):
     cuts: Annotated[int, Field(ge=1)] = 3
     candidates: Annotated[int, Field(ge=1)] = 100
     min_signal_rows: Annotated[int, Field(ge=1)] = 100
+    warm_start: bool = False
+    warm_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    cold_every: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 

@@ -15,7 +15,9 @@ __all__ = ["Engine", "LocalEngine", "engine_for"]
 class Engine(Protocol):
     """What every engine can do."""
 
-    def fit(self, user_items: UserItems, settings: ModelSettings, seed: int) -> Factors:
+    def fit(
+        self, user_items: UserItems, settings: ModelSettings, seed: int, start: Factors | None = None
+    ) -> Factors:
         """Factorise one signal.
 
         Parameters
@@ -25,6 +27,9 @@ class Engine(Protocol):
         settings : ModelSettings
         seed : int
             Of the starting factors.
+        start : Factors, optional
+            Where to start instead, of the shape of the result; rows of zeros start as they would without it.
+            Then an iteration that lowers the loss by less than the share `warm_tolerance` is the last.
 
         Returns
         -------

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsys.config import ModelSettings
+from recsys.engines._warm import fit_from
 from recsys.factors import Factors
 from recsys.matrix import UserItems, confidences, one_blas_thread
 
@@ -29,7 +30,9 @@ class LocalEngine:
 
     threads: int = 0
 
-    def fit(self, user_items: UserItems, settings: ModelSettings, seed: int) -> Factors:
+    def fit(
+        self, user_items: UserItems, settings: ModelSettings, seed: int, start: Factors | None = None
+    ) -> Factors:
         """Minimise ``sum c (p - x.y)^2 + regularization (|x|^2 + |y|^2)``, c = 1 + alpha r, p = [r > 0].
 
         Parameters
@@ -37,6 +40,7 @@ class LocalEngine:
         user_items : csr_matrix of float32, shape (n_users, n_items)
         settings : ModelSettings
         seed : int
+        start : Factors, optional
 
         Returns
         -------
@@ -59,7 +63,11 @@ class LocalEngine:
                 num_threads=self.threads,
                 random_state=seed,
             )
-            als.fit(confidences(user_items, settings.alpha), show_progress=False)
+            weights = confidences(user_items, settings.alpha)
+            if start is None:
+                als.fit(weights, show_progress=False)
+            else:
+                fit_from(start, als, weights, settings.warm_tolerance)
         observed_users = np.diff(user_items.indptr) > 0
         observed_items = np.bincount(user_items.indices, minlength=user_items.shape[1]) > 0
         return Factors(

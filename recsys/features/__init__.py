@@ -22,6 +22,7 @@ weights that halve.
     _recency    the same, the latest weighing more
     _describe   the exposures before a cut           -> tables of entities
     _snapshot   what was known before a cut          -> features of pairs
+    _carry      factors of an earlier snapshot     -> where those of now start
     _behaviour  a cut, apart from likes; and likes   -> Snapshot
     _take       a log and a cut                      -> Snapshot
     _words      a feature and its value              -> English

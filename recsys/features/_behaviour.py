@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recsys.config import ModelSettings
 from recsys.engines import Engine
 from recsys.factors import Factors
+from recsys.features._carry import carry_factors
 from recsys.features._describe import (
     History,
     Told,
@@ -49,6 +50,8 @@ class Behaviour:
         By declared signal.
     exposures : dict of str to dict of str to ndarray
         Columns by kind of entity and name.
+    start : Snapshot, optional
+        An earlier one, from whose factors those of the same signals start.
 
     """
 
@@ -59,6 +62,7 @@ class Behaviour:
     pairs: dict[str, NumberedPairs]
     told: dict[str, Told]
     exposures: dict[str, dict[str, NDArray[np.float64]]]
+    start: Snapshot | None = None
 
     def add_likes(self, liked: NDArray[np.bool_], engine: Engine, skipped: tuple[str, ...] = ()) -> Snapshot:
         """Take the snapshot that these likes would give.
@@ -144,7 +148,11 @@ class Behaviour:
         strength = strengths(value)
         shape = (len(sizes[USER]), len(sizes[ITEM]))
         matrix = interactions(places[USER], places[ITEM], strength, shape)
-        return engine.fit(matrix, self.settings, seed=_spawn_seed(self.settings.seed, order))
+        seed = _spawn_seed(self.settings.seed, order)
+        start = None
+        if self.start is not None:
+            start = carry_factors(self.start, name, sizes, self.settings.factors)
+        return engine.fit(matrix, self.settings, seed, start)
 
 
 def observe_behaviour(
@@ -154,6 +162,7 @@ def observe_behaviour(
     settings: ModelSettings,
     engine: Engine,
     numbered: Mapping[str, IdIndex] | None = None,
+    start: Snapshot | None = None,
 ) -> Behaviour:
     """Fit factors and describe entities on what was known before a cut, apart from likes.
 
@@ -168,6 +177,8 @@ def observe_behaviour(
     engine : Engine
     numbered : mapping of str to IdIndex, optional
         Of a log whose ids are numbered already: `known` has places in these indices where others have ids.
+    start : Snapshot, optional
+        An earlier one, from whose factors to start.
 
     Returns
     -------
@@ -192,7 +203,7 @@ def observe_behaviour(
     with one_blas_thread():
         told = {name: describe_outcome(history, met, pairs, history.successes(name)) for name in signals}
         exposures = describe_exposures(history)
-    alone = Behaviour(history, settings, {}, met, pairs, told, exposures)
+    alone = Behaviour(history, settings, {}, met, pairs, told, exposures, start)
     return replace(alone, factors=alone.factorise_signals(engine))
 
 

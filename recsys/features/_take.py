@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.config import ModelSettings
 from recsys.engines import Engine, engine_for
-from recsys.errors import DataError
+from recsys.errors import DataError, UsageError
 from recsys.events import EventLog
 from recsys.features._behaviour import observe_behaviour
 from recsys.features._describe import as_numbers
@@ -49,7 +49,9 @@ class Snapshots:
         """The log, its ids numbered once."""
         return NumberedLog.of(self.log)
 
-    def at(self, cut: datetime, signals: tuple[str, ...] | None = None) -> Snapshot:
+    def at(
+        self, cut: datetime, signals: tuple[str, ...] | None = None, start: Snapshot | None = None
+    ) -> Snapshot:
         """Take, or take again, the snapshot at a cut.
 
         Parameters
@@ -57,16 +59,29 @@ class Snapshots:
         cut : datetime.datetime
         signals : tuple of str, optional
             Use exactly these. Default: every signal of the log with enough rows before the cut.
+        start : Snapshot, optional
+            Of an earlier cut: its factors are where those of this one start.
 
         Returns
         -------
         Snapshot
 
+        Raises
+        ------
+        UsageError
+            When `start` is not of an earlier cut: it would know what is yet to come.
+
         """
         chosen = signals if signals is not None else usable_signals(self.log, cut, self.settings)
+        engine = engine_for(self.settings, self.threads)
+        if start is not None:
+            if start.cut >= cut:
+                raise UsageError(
+                    f"factors start from those of an earlier cut, got {start.cut.isoformat()} for {cut.isoformat()}"
+                )
+            return take_snapshot(self.numbered, cut, chosen, self.settings, engine, start)
         if (cut, chosen) in self._taken:
             return self._taken[cut, chosen]
-        engine = engine_for(self.settings, self.threads)
         snapshot = take_snapshot(self.numbered, cut, chosen, self.settings, engine)
         if self.remember:
             self._taken[cut, chosen] = snapshot
@@ -122,7 +137,12 @@ class NumberedLog:
 
 
 def take_snapshot(
-    numbered: NumberedLog, cut: datetime, signals: tuple[str, ...], settings: ModelSettings, engine: Engine
+    numbered: NumberedLog,
+    cut: datetime,
+    signals: tuple[str, ...],
+    settings: ModelSettings,
+    engine: Engine,
+    start: Snapshot | None = None,
 ) -> Snapshot:
     """Fit factors and rates on what was known before a cut.
 
@@ -133,6 +153,8 @@ def take_snapshot(
     signals : tuple of str
     settings : ModelSettings
     engine : Engine
+    start : Snapshot, optional
+        Of an earlier cut.
 
     Returns
     -------
@@ -150,7 +172,7 @@ def take_snapshot(
         raise DataError(
             f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
         )
-    behaviour = observe_behaviour(known, cut, signals, settings, engine, numbered.indices)
+    behaviour = observe_behaviour(known, cut, signals, settings, engine, numbered.indices, start)
     skipped = tuple(name for name in log.signals if name not in signals)
     return behaviour.add_likes(known[LIKED].to_numpy(), engine, skipped)
 

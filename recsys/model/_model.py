@@ -320,6 +320,7 @@ def fit_model(
     window: Window,
     refresh_to: datetime,
     use: Callable[[str], bool] = reads,
+    start: Snapshot | None = None,
 ) -> WillLikeModel:
     """Fit a head on a window, then refresh what it reads: ``fit(c, e)``.
 
@@ -332,6 +333,8 @@ def fit_model(
         Cut of the factors and rates that serve.
     use : callable of str to bool, optional
         Which features the head may read; a baseline is the same procedure with fewer.
+    start : Snapshot, optional
+        Of an earlier cut: where the factors that serve start. Those that the head learns from start afresh.
 
     Returns
     -------
@@ -345,7 +348,7 @@ def fit_model(
     """
     log, settings = snapshots.log, snapshots.settings
     if log.positives_only:
-        return WillLikeModel(snapshots.at(refresh_to), None, log, snapshots.threads)
+        return WillLikeModel(snapshots.at(refresh_to, start=start), None, log, snapshots.threads)
     labels = log.only(TIME, LIKED).exposures
     require_both_labels(exposures_in(labels, window, log.settle), window, "calibrate")
     signals = usable_signals(log, window.cut, settings)
@@ -355,4 +358,4 @@ def fit_model(
         negatives_kept=log.negatives_kept,
         threads=snapshots.threads,
     )
-    return WillLikeModel(snapshots.at(refresh_to, signals), head, log, snapshots.threads)
+    return WillLikeModel(snapshots.at(refresh_to, signals, start), head, log, snapshots.threads)

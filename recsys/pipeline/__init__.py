@@ -7,6 +7,7 @@
     _days       day by day, and days that are there already
     _outbox     what a run will publish, and its manifest
     _compare    what changed between two runs
+    _start      where the factors that are published start
     _audit      the like button's audit, which a kill does not set back
     _tuned      tune, and leave settings that run
     _toml       settings -> recsys.toml
@@ -34,6 +35,7 @@ from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import check_gates
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox, Result, fill, opened, prediction_date, settings_sha256
+from recsys.pipeline._start import find_start
 from recsys.pipeline._tuned import Tuned, tune
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
@@ -358,7 +360,7 @@ def _fit(job: Job, snapshots: Snapshots) -> WillLikeModel:
     with job.stage("train"):
         windows = split_by_time(job.settings.windows, snapshots.log.as_of)
         window = slide_to_end(windows, job.settings.windows.gap)
-        return fit_model(snapshots, window, window.end)
+        return fit_model(snapshots, window, window.end, start=find_start(job, window.end))
 
 
 def _rank(

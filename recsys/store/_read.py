@@ -34,7 +34,7 @@ from recsys.store._manifest import (
 )
 
 _SHOWN = 10
-_DESCRIBED = ("run_id", "command", "as_of", "windows", "rows", "metrics", "settings", "versions")
+_DESCRIBED = ("run_id", "command", "as_of", "inputs", "windows", "rows", "metrics", "settings", "versions")
 _COLUMNS = {"model_version": pl.String, "run_id": pl.String, "as_of": pl.String, "current": pl.Boolean}
 _RUN_COLUMNS = dict.fromkeys(("run_id", "command", "as_of", "model_version"), pl.String)
 
@@ -163,7 +163,7 @@ def describe_model(out: str | os.PathLike[str], version: str = CURRENT) -> dict[
     -------
     dict of str to value
         ``model_version`` and ``files`` of the model; ``run_id``, ``command``, ``as_of``, ``windows``,
-        ``rows``, ``metrics``, ``settings``, ``versions`` of its run.
+        ``inputs``, ``rows``, ``metrics``, ``settings``, ``versions`` of its run.
 
     Raises
     ------
