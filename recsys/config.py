@@ -191,7 +191,7 @@ class ModelSettings(_Section):
     candidates: Annotated[int, Field(ge=1)] = 100
     min_signal_rows: Annotated[int, Field(ge=1)] = 100
     warm_start: bool = False
-    warm_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    warm_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
     cold_every: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
@@ -212,7 +212,7 @@ class AuditSettings(_Section):
     """
 
     primary_outcome: str = "long_view"
-    margin: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.005
     seeds: Annotated[int, Field(ge=2)] = 5
     placebos: Annotated[int, Field(ge=2)] = 5
     heads: Annotated[tuple[Literal["logistic", "gbm"], ...], Field(min_length=1)] = ("logistic", "gbm")
