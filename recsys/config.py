@@ -172,8 +172,9 @@ class ModelSettings(_Section):
     on predictions for `folds` folds of users, each left out in turn. `solver` is who takes the steps of a
     factorisation: implicit, our own compiled for this machine (equal but for rounding), or auto, the compiled
     one where the factorisation is large enough to be worth loading it.
-    With `warm_start` the factorisations that are published start from those of the newest model of an earlier as_of, and
-    stop when an iteration lowers the loss by less than the share `warm_tolerance`; every `cold_every` runs they start afresh.
+    With `warm_start` the factorisations that are published start from those of the newest model of an earlier
+    as_of, and stop when an iteration lowers the loss by less than the share `warm_tolerance`; every `cold_every`
+    runs they start afresh.
     """
 
     engine: Literal["local"] = "local"
