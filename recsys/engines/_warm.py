@@ -30,14 +30,11 @@ def fit_from(start: Factors, als: Any, confidences: UserItems, tolerance: float)
         Share of the loss that an iteration must take off for there to be another.
 
     """
-    from implicit.cpu._als import calculate_loss
-
     last = np.inf
 
     def stop_when_settled(*_: object) -> None:
         nonlocal last
-        # On one thread: the order of its sum, and with it the last iteration, must not depend on their number.
-        found = calculate_loss(confidences, als.user_factors, als.item_factors, als.regularization, 1)
+        found = _loss(confidences, Factors(als.user_factors, als.item_factors), als.regularization)
         if found > last * (1 - tolerance):
             raise _SettledError
         last = found
@@ -61,3 +58,13 @@ def _complete(start: Factors, als: Any) -> tuple[NDArray[np.float32], NDArray[np
         for rows in (start.user_factors, start.item_factors)
     )
     return users, items
+
+
+def _loss(confidences: UserItems, found: Factors, regularization: float) -> float:
+    """Sum what ALS minimises over all pairs; the order of the sum does not depend on threads."""
+    users = np.repeat(np.arange(confidences.shape[0], dtype=np.int32), np.diff(confidences.indptr))
+    scores = found.scores(users, confidences.indices).astype(np.float64)
+    observed = confidences.data * (1 - scores) ** 2 - scores**2
+    grams = [(rows.T @ rows).astype(np.float64) for rows in (found.user_factors, found.item_factors)]
+    # Of all pairs, x.y squared sums to the trace of (sum x x') (sum y y').
+    return float(observed.sum() + np.sum(grams[0] * grams[1]) + regularization * sum(map(np.trace, grams)))
