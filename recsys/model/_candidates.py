@@ -94,7 +94,7 @@ def propose_candidates(
 
     """
     n_items = max(len(by_crowd), 1)
-    proposed = [_propose_by_crowd(asked, by_crowd, n, threads)]
+    proposed = [_propose_by_crowd(asked, by_crowd, n)]
     for signal in signals:
         proposed += _propose_by_factors(snapshot.factors[signal], asked, n, threads)
     pairs = [one.users * n_items + one.items for one in proposed]
@@ -112,14 +112,19 @@ def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.removeprefix(DOT) for name in names if name.startswith(DOT))
 
 
-def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int, threads: int) -> Candidates:
-    # Places in the order of the crowd, which float32 can tell apart where log-odds may be too close; the best
-    # is the longest, and the first that `top_n` looks at.
+def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int) -> Candidates:
     order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
-    standing = np.empty((len(by_crowd), 1), np.float32)
-    standing[order, 0] = np.arange(len(by_crowd), 0, -1, dtype=np.float32)
-    everyone = np.ones((len(asked.users), 1), np.float32)
-    return Candidates.of(Factors(everyone, standing).top_n(n, asked.exclude, threads))
+    standing = np.empty_like(order)
+    standing[order] = np.arange(len(order))
+    # However much of the crowd's best is kept from somebody, the list ends within so many places.
+    kept_away = np.diff(asked.exclude.indptr)
+    depth = min(len(order), n + int(kept_away.max(initial=0)))
+    users, places = np.repeat(np.arange(len(kept_away)), kept_away), standing[asked.exclude.indices]
+    is_open = np.ones((len(asked.users), depth), np.bool_)
+    is_open[users[places < depth], places[places < depth]] = False
+    ranks = np.cumsum(is_open, axis=1, dtype=np.int32)
+    users, places = np.nonzero(is_open & (ranks <= n))
+    return Candidates(users, order[places], ranks[users, places].astype(np.int64))
 
 
 def _propose_by_factors(factors: Factors, asked: Asked, n: int, threads: int) -> Iterator[Candidates]:
