@@ -12,9 +12,10 @@ from recsys.engines._warm import fit_from
 from recsys.factors import Factors
 from recsys.matrix import UserItems, confidences, one_blas_thread
 
-#: Entries x factors x iterations from which the compiled solver saves more than numba and its cached code take to
-#: load; see tests/benchmarks/LOG.md. A count of the log and settings, so that no cache decides what a model is.
-COMPILED_FROM = 300_000_000
+#: Entries x iterations from which the compiled solver saves more than numba and its cached code take to load, with a
+#: dozen factorisations a run; see tests/benchmarks/LOG.md. A count of the log and settings, so that no cache decides
+#: what a model is.
+COMPILED_FROM = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class LocalEngine:
 
 
 def _solver_class(user_items: UserItems, settings: ModelSettings) -> Any:
-    work = int(user_items.nnz) * settings.factors * settings.iterations
+    work = int(user_items.nnz) * settings.iterations
     if settings.solver == "compiled" or (settings.solver == "auto" and work >= COMPILED_FROM):
         from recsys.engines._compiled import CompiledAlternatingLeastSquares
 
