@@ -169,7 +169,8 @@ class ModelSettings(_Section):
     it takes until one counts half in what the user did lately. Every factorisation proposes its best
     `candidates` items a user, and so does the crowd; the likeliest of them are recommended. A signal with
     fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
-    on predictions for `folds` folds of users, each left out in turn. `solver` is who takes the steps of a
+    on predictions for `folds` folds of users, each left out in turn. Head and calibrator learn from at most
+    `head_rows` exposures, of more from a random sample. `solver` is who takes the steps of a
     factorisation: implicit, our own compiled for this machine (equal but for rounding), or auto, the compiled
     one where the factorisation is large enough to be worth loading it.
     With `warm_start` the factorisations that are published start from those of the newest model of an earlier
@@ -187,6 +188,7 @@ class ModelSettings(_Section):
     l2: Annotated[float, Field(gt=0)] | None = None
     rounds: Annotated[int, Field(ge=1)] | None = None
     folds: Annotated[int, Field(ge=2)] = 5
+    head_rows: Annotated[int, Field(ge=1000)] = 1_000_000
     half_life: Annotated[float, Field(gt=0)] = 30.0
     cuts: Annotated[int, Field(ge=1)] = 3
     candidates: Annotated[int, Field(ge=1)] = 100
@@ -213,7 +215,7 @@ class AuditSettings(_Section):
     """
 
     primary_outcome: str = "long_view"
-    margin: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.001
     seeds: Annotated[int, Field(ge=2)] = 5
     placebos: Annotated[int, Field(ge=2)] = 5
     heads: Annotated[tuple[Literal["logistic", "gbm"], ...], Field(min_length=1)] = ("logistic", "gbm")

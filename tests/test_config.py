@@ -26,6 +26,10 @@ class TestLayers:
         model = load_settings(path, {"model": {"alpha": 9.0, "factors": None}}, environ).model
         assert (model.factors, model.iterations, model.alpha, model.seed) == (7, 8, 9.0, 0)
 
+    def test_the_audit_is_that_of_the_method_unless_told_otherwise(self) -> None:
+        audit = Settings().audit
+        assert (audit.margin, audit.seeds, audit.placebos, audit.heads) == (0.001, 5, 5, ("logistic", "gbm"))
+
     def test_layers_merge_key_by_key_at_every_depth(self, tmp_path: Path) -> None:
         path = write(tmp_path, '[events.columns]\nuser = "u"\nitem = "i"\n')
         columns = load_settings(path, {"events": {"columns": {"item": "j"}}}, {}).events.columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -202,3 +203,22 @@ def test_exposures_seen_from_several_cuts_weigh_as_one(log: EventLog, small: Mod
     assert [one.start for one in roll_cuts(window, 3)] == [day(6), day(7), day(8)]
     last, late = snapshots.at(day(8), signals), rows.filter(pl.col("timestamp") >= day(8))
     np.testing.assert_array_equal(lessons.features[-len(late) :], last.pair_features(last.place(late)))
+
+
+def test_of_many_exposures_a_head_learns_from_a_sample_in_their_order(
+    log: EventLog, small: ModelSettings, day: Day
+) -> None:
+    window, use = Window(day(6), day(6), day(9)), lambda name: True
+    snapshots = Snapshots(log, small.model_copy(update={"cuts": 1}), threads=1)
+    signals = snapshots.at(day(6)).outcomes[1:]
+    everything = collect_lessons(snapshots, window, use, signals)
+    fewer = replace(snapshots, settings=snapshots.settings.model_copy(update={"head_rows": 300}))
+    some = collect_lessons(fewer, window, use, signals)
+    assert len(everything.liked) > 600
+    assert len(some.liked) == 300
+    # Rows of the whole, one after the other, none twice.
+    place = 0
+    for row in some.features:
+        place += int(np.flatnonzero((everything.features[place:] == row).all(axis=1))[0]) + 1
+    assert some.liked.mean() == pytest.approx(everything.liked.mean(), abs=4 * (0.25 / 300) ** 0.5)
+    assert not np.array_equal(some.features, everything.features[:300])

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.config import ModelSettings
 from recsys.features import LINKS, Snapshots
 from recsys.matrix import distinct_codes
 from recsys.probability import Lessons
@@ -31,12 +32,13 @@ def collect_lessons(
     Returns
     -------
     Lessons
-        An exposure that comes after k cuts is k rows of weight 1/k.
+        An exposure that comes after k cuts is k rows of weight 1/k. Of more than `settings.head_rows` exposures
+        a random sample, in the order of the log.
 
     """
     log = snapshots.log.only(USER, ITEM, *LINKS, TIME, LIKED)
     # All windows end together: what a later cut explains is the rest of what the first one does.
-    rows = exposures_in(log.exposures, window, log.settle)
+    rows = _sample(exposures_in(log.exposures, window, log.settle), snapshots.settings)
     windows = roll_cuts(window, snapshots.settings.cuts)
     names, features = _describe(snapshots, rows, windows, use, signals)
     rows = pl.concat(rows.select(USER, LIKED, TIME).filter(pl.col(TIME) >= one.start) for one in windows)
@@ -48,6 +50,13 @@ def collect_lessons(
         names,
         1.0 / np.asarray(seen_from, dtype=np.float64),
     )
+
+
+def _sample(rows: pl.DataFrame, settings: ModelSettings) -> pl.DataFrame:
+    if len(rows) <= settings.head_rows:
+        return rows
+    chosen = np.random.default_rng(settings.seed).choice(len(rows), settings.head_rows, replace=False)
+    return rows[np.sort(chosen)]
 
 
 def _describe(
