@@ -214,12 +214,29 @@ class AuditSettings(_Section):
 
 
 class GatesSettings(_Section):
-    """Bounds that a run must meet before anything is published.
+    """Bounds that a `recsys run` must meet before anything is published. None: not asked.
 
-    1 is a forecaster that only knows the like rate of the test window.
+    `max_age` is how old the newest exposure may be at as_of. `min_volume` and `max_volume` hold the rows that were
+    accepted, and those of the test window, against their median over the `recent` last runs that are kept, all as of an
+    earlier time; `max_like_rate_shift` the test window's like rate, 0.3 being three tenths up or down. A
+    `max_normalized_entropy` of 1 is a forecaster that only knows the like rate of the test window. `max_entropy_rise`
+    is by how much the normalised entropy may lie above that of the version that serves, on the exposures after its
+    as_of; with fewer than `min_likes` of them liked it is not asked. That version knows days that the procedure's own
+    features, frozen before the test window, do not: leave room for it. `max_bias` is how many likes too many or too
+    few may be forecast: 0.2 is a fifth. `max_population_drift` is the population stability index between the
+    probabilities of the test exposures and those of the last run; by custom 0.1 is moderate, 0.25 large.
     """
 
+    max_age: Duration | None = None
+    min_volume: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_volume: Annotated[float, Field(ge=1)] | None = None
+    max_like_rate_shift: Annotated[float, Field(gt=0)] | None = None
     max_normalized_entropy: Annotated[float, Field(gt=0)] = 1.0
+    max_entropy_rise: Annotated[float, Field(ge=0)] | None = None
+    max_bias: Annotated[float, Field(gt=0)] | None = None
+    max_population_drift: Annotated[float, Field(gt=0)] | None = None
+    recent: Annotated[int, Field(ge=1)] = 7
+    min_likes: Annotated[int, Field(ge=1)] = 100
 
 
 class OutputSettings(_Section):

@@ -25,7 +25,7 @@ from recsys.events import EventLog, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
-from recsys.schema import Predictions, validated
+from recsys.schema import LIKED, Predictions, validated
 from recsys.split import slide_to_end, split_by_time
 
 _COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
@@ -77,6 +77,8 @@ class Outbox:
         Links to flip, in order.
     windows : dict of str to dict
         What was fitted and scored on.
+    gates : list of dict
+        What was held against which bound.
     result : Result
 
     """
@@ -87,6 +89,7 @@ class Outbox:
     result: Result
     pointers: dict[str, str] = field(default_factory=dict)
     windows: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
 
     def write_model(self, model: WillLikeModel) -> str:
         """Write a model version, to become the current one.
@@ -165,6 +168,26 @@ class Outbox:
         self.run.write_named_table("audit/losses.parquet", found.losses)
         self.pointers["audit"] = "audit"
         self.result = replace(self.result, audit=found)
+
+    def reject(self, evaluation: Evaluation | None) -> Path:
+        """Leave what a gate stopped in OUT/rejected, where nobody reads it by mistake.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+
+        Returns
+        -------
+        pathlib.Path
+            The folder: `gates.json`, `refused.parquet`, and the evaluation's files.
+
+        """
+        if evaluation is not None:
+            self.write_evaluation(evaluation)
+        about = {"as_of": self.log.as_of.isoformat(), "started": self.job.started.isoformat()}
+        self.run.write_json("evaluation/gates.json", {**about, "gates": self.gates})
+        self.run.write_named_table("evaluation/refused.parquet", self.log.refused)
+        return self.run.set_aside("evaluation")
 
     def publish(self) -> Result:
         """Commit the run and flip its links.
@@ -308,10 +331,11 @@ def _manifest(out: Outbox) -> dict[str, Any]:
         "committed": datetime.now(UTC).isoformat(),
         "model_version": result.model_version,
         "inputs": job.inputs,
-        "rows": {**asdict(log.counts), "predicted": result.predictions, "scored": _scored_rows(result)},
+        "rows": {**asdict(log.counts), "predicted": result.predictions, **_scored_rows(result)},
         "windows": {**(figures.get("windows") or {}), **out.windows},
         "metrics": figures.get("metrics"),
         "verdict": figures.get("verdict"),
+        "gates": out.gates,
         "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
         "versions": {
@@ -322,6 +346,8 @@ def _manifest(out: Outbox) -> dict[str, Any]:
     }
 
 
-def _scored_rows(result: Result) -> int | None:
+def _scored_rows(result: Result) -> dict[str, int | None]:
     scored = result.evaluation or result.audit
-    return None if scored is None else len(scored.losses)
+    if scored is None:
+        return {"scored": None, "scored_likes": None}
+    return {"scored": len(scored.losses), "scored_likes": int(scored.losses[LIKED].sum())}
