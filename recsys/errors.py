@@ -33,9 +33,12 @@ class RecsysError(Exception):
     ----------
     exit_code : int
         The process exit status of the command line (see `sysexits.h` for 65 to 78).
+    run_id : str or None
+        The run that it ended, if one had begun.
     """
 
     exit_code: ClassVar[int] = 1
+    run_id: str | None = None
 
 
 class UsageError(RecsysError, ValueError):

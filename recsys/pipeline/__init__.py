@@ -7,6 +7,7 @@
     _past       the runs that a new one is held against
     _gates      bounds that a run must meet before anything is published
     _days       day by day, and days that are there already
+    _textfile   figures for a monitor
     _compare    what changed between two runs
     _audit      the like button's audit, which a kill does not set back
     _tuned      tune, and leave settings that run
@@ -35,6 +36,7 @@ from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import gated
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox, Result, fill, opened, prediction_date, settings_sha256
+from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load_model",
+    "metered",
     "predict",
     "prediction_date",
     "run",

@@ -20,8 +20,9 @@ from polars.io.plugins import register_io_source
 from recsys import store
 from recsys.audit import Audit
 from recsys.config import Settings
+from recsys.errors import RecsysError
 from recsys.evaluation import Evaluation
-from recsys.events import EventLog, profile
+from recsys.events import EventLog, ReadCounts, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
@@ -48,6 +49,10 @@ class Result:
     audit : Audit or None
     predictions : int or None
         Rows.
+    counts : ReadCounts or None
+        What became of the rows of the log; None for a day that was present.
+    stages : tuple of dict
+        See `Job`; empty for a day that was present.
     outcome : str
         `published`; `unchanged`, when the same bytes were there already; `present`, when the day was there
         and was not asked for again.
@@ -61,6 +66,8 @@ class Result:
     evaluation: Evaluation | None = None
     audit: Audit | None = None
     predictions: int | None = None
+    counts: ReadCounts | None = None
+    stages: tuple[dict[str, Any], ...] = ()
     outcome: Literal["published", "unchanged", "present"] = "published"
 
 
@@ -200,12 +207,13 @@ class Outbox:
         with self.job.stage("publish"):
             self.run.write_named_table("refused.parquet", self.log.refused)
             self._leave_what_is_newer()
+            done = self.result
             if not self.run.publish(self.pointers, _manifest(self)):
                 _log.info(
                     "the same bytes are published already: nothing changed", extra={"event": "unchanged"}
                 )
-                return replace(self.result, run_id=self._published_run(), outcome="unchanged")
-        return self.result
+                done = replace(done, run_id=self._published_run(), outcome="unchanged")
+        return replace(done, counts=self.log.counts, stages=tuple(self.job.stages))
 
     def _leave_what_is_newer(self) -> None:
         """Keep the pointers of what serves from going back in time: a backfill, or a clock gone wrong, moves none."""
@@ -238,8 +246,26 @@ def opened(job: Job) -> Iterator[store.Run]:
 
     """
     output = job.settings.output
-    with store.open_run(output.path, output.keep, output.keep_days, job.wait) as run:
+    with store.open_run(output.path, output.keep, output.keep_days, job.wait) as run, _stamped(run.run_id):
         yield run
+
+
+@contextmanager
+def _stamped(run_id: str) -> Iterator[None]:
+    """Put the run on every line of the log, and on the error that ends it."""
+
+    def stamp(record: logging.LogRecord) -> bool:
+        record.run_id = run_id
+        return True
+
+    _log.addFilter(stamp)
+    try:
+        yield
+    except RecsysError as error:
+        error.run_id = run_id
+        raise
+    finally:
+        _log.removeFilter(stamp)
 
 
 def fill(job: Job, run: store.Run, log: EventLog) -> Outbox:
