@@ -17,13 +17,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from recsys.errors import ConfigError, InputError, nearest
+from recsys.errors import ConfigError, InputError, cut, nearest
 
 CONFIG_NAME = "recsys.toml"
 ENV_PREFIX = "RECSYS_"
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _LENGTHS, _AN_INSTANT = "3d, 12h or 1d12h", "2022-04-27T16:00:00Z"
 _LONGEST_DAYS = 36_500
+_LARGEST, _DEEPEST, _LONGEST_SAID = 2**20, 8, 200
 
 
 def parse_duration(text: str) -> timedelta:
@@ -325,16 +326,28 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+    except RecursionError:
+        raise ConfigError("the settings are nested too deep: a setting is a key of a section") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     path = path / CONFIG_NAME if path.is_dir() else path
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Not more: a device has no end.
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"the configuration {str(path)!r} cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path} must be smaller than 1 MiB, as any recsys.toml is")
+    try:
+        written = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {_first_line(error)}") from None
+    except (RecursionError, ValueError) as error:  # an integer of thousands of digits is a ValueError
+        raise ConfigError(
+            f"{path} is no recsys.toml, its values are too deep or too long: {_first_line(error)}"
+        ) from None
     for section in ("events", "output"):
         place = written.get(section)
         if isinstance(place, dict) and isinstance(place.get("path"), str) and "://" not in place["path"]:
@@ -342,13 +355,21 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return written
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_SAID]
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or "__" not in name:
             continue
-        value = _environment_value(text)
-        for key in reversed(name.removeprefix(ENV_PREFIX).lower().split("__")):
+        value, keys = _environment_value(text), name.removeprefix(ENV_PREFIX).lower().split("__")
+        if len(keys) > _DEEPEST:
+            raise ConfigError(
+                f"{name[:_LONGEST_SAID]!r} is not a setting: a name is {ENV_PREFIX}SECTION__KEY"
+            )
+        for key in reversed(keys):
             value = {key: value}
         found = _merge(found, value)
     return found
@@ -360,7 +381,7 @@ def _environment_value(text: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         return text
 
 
@@ -382,9 +403,17 @@ def _explain(error: ValidationError) -> str:
     place = [str(part) for part in first["loc"]]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
-        return f"{name!r} is not a setting: {nearest(place[-1], _names_at(place[:-1]))}"
+        return f"{cut(name)!r} is not a setting: {nearest(place[-1], _names_at(place[:-1]))}"
     said = first["msg"].removeprefix("Value error, ")
-    return f"{name}: {said}, got {first['input']!r}" if place else said
+    return f"{cut(name)}: {said}, got {_shown(first['input'])}" if place else said
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SAID else text[: _LONGEST_SAID - 3] + "..."
 
 
 def _names_at(place: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ class LogLevel(StrEnum):
     error = "error"
 
 
+_LONGEST = 1600
 _form: ContextVar[LogFormat] = ContextVar("form", default=LogFormat.text)
 
 
@@ -119,6 +120,8 @@ def say_failure(message: str, status: int, run_id: str | None = None) -> None:
 
     """
     said = " ".join(message.split())
+    if len(said) > _LONGEST:
+        said = f"{said[: _LONGEST // 2]} ... {said[-_LONGEST // 2 :]}"
     if _form.get() is LogFormat.json:
         told = {"event": "failed", "exit_status": status, "run_id": run_id}
         record = {"name": "recsys", "levelno": logging.ERROR, "levelname": "ERROR", "msg": said, **told}
