@@ -17,13 +17,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from recsys.errors import ConfigError, InputError, nearest
+from recsys.errors import ConfigError, InputError, cut, nearest
 
 CONFIG_NAME = "recsys.toml"
 ENV_PREFIX = "RECSYS_"
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _LENGTHS, _AN_INSTANT = "3d, 12h or 1d12h", "2022-04-27T16:00:00Z"
 _LONGEST_DAYS = 36_500
+_LARGEST, _DEEPEST, _LONGEST_SAID = 2**20, 8, 200
 
 
 def parse_duration(text: str) -> timedelta:
@@ -222,12 +223,29 @@ class AuditSettings(_Section):
 
 
 class GatesSettings(_Section):
-    """Bounds that a run must meet before anything is published.
+    """Bounds that a `recsys run` must meet before anything is published. None: not asked.
 
-    1 is a forecaster that only knows the like rate of the test window.
+    `max_age` is how old the newest exposure may be at as_of. `min_volume` and `max_volume` hold the rows that were
+    accepted, and those of the test window, against their median over the `recent` last runs that are kept, all as of an
+    earlier time; `max_like_rate_shift` the test window's like rate, 0.3 being three tenths up or down. A
+    `max_normalized_entropy` of 1 is a forecaster that only knows the like rate of the test window. `max_entropy_rise`
+    is by how much the normalised entropy may lie above that of the version that serves, on the exposures after its
+    as_of; with fewer than `min_likes` of them liked it is not asked. That version knows days that the procedure's own
+    features, frozen before the test window, do not: leave room for it. `max_bias` is how many likes too many or too
+    few may be forecast: 0.2 is a fifth. `max_population_drift` is the population stability index between the
+    probabilities of the test exposures and those of the last run; by custom 0.1 is moderate, 0.25 large.
     """
 
+    max_age: Duration | None = None
+    min_volume: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_volume: Annotated[float, Field(ge=1)] | None = None
+    max_like_rate_shift: Annotated[float, Field(gt=0)] | None = None
     max_normalized_entropy: Annotated[float, Field(gt=0)] = 1.0
+    max_entropy_rise: Annotated[float, Field(ge=0)] | None = None
+    max_bias: Annotated[float, Field(gt=0)] | None = None
+    max_population_drift: Annotated[float, Field(gt=0)] | None = None
+    recent: Annotated[int, Field(ge=1)] = 7
+    min_likes: Annotated[int, Field(ge=1)] = 100
 
 
 class OutputSettings(_Section):
@@ -316,16 +334,28 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+    except RecursionError:
+        raise ConfigError("the settings are nested too deep: a setting is a key of a section") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     path = path / CONFIG_NAME if path.is_dir() else path
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Not more: a device has no end.
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"the configuration {str(path)!r} cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path} must be smaller than 1 MiB, as any recsys.toml is")
+    try:
+        written = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {_first_line(error)}") from None
+    except (RecursionError, ValueError) as error:  # an integer of thousands of digits is a ValueError
+        raise ConfigError(
+            f"{path} is no recsys.toml, its values are too deep or too long: {_first_line(error)}"
+        ) from None
     for section in ("events", "output"):
         place = written.get(section)
         if isinstance(place, dict) and isinstance(place.get("path"), str) and "://" not in place["path"]:
@@ -333,13 +363,21 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return written
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_SAID]
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or "__" not in name:
             continue
-        value = _environment_value(text)
-        for key in reversed(name.removeprefix(ENV_PREFIX).lower().split("__")):
+        value, keys = _environment_value(text), name.removeprefix(ENV_PREFIX).lower().split("__")
+        if len(keys) > _DEEPEST:
+            raise ConfigError(
+                f"{name[:_LONGEST_SAID]!r} is not a setting: a name is {ENV_PREFIX}SECTION__KEY"
+            )
+        for key in reversed(keys):
             value = {key: value}
         found = _merge(found, value)
     return found
@@ -351,7 +389,7 @@ def _environment_value(text: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         return text
 
 
@@ -373,9 +411,17 @@ def _explain(error: ValidationError) -> str:
     place = [str(part) for part in first["loc"]]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
-        return f"{name!r} is not a setting: {nearest(place[-1], _names_at(place[:-1]))}"
+        return f"{cut(name)!r} is not a setting: {nearest(place[-1], _names_at(place[:-1]))}"
     said = first["msg"].removeprefix("Value error, ")
-    return f"{name}: {said}, got {first['input']!r}" if place else said
+    return f"{cut(name)}: {said}, got {_shown(first['input'])}" if place else said
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SAID else text[: _LONGEST_SAID - 3] + "..."
 
 
 def _names_at(place: list[str]) -> list[str]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_LONGEST_NAME, _MOST_NAMES = 80, 20
+
+
 class RecsysError(Exception):
     """Base of every expected failure.
 
@@ -33,9 +36,12 @@ class RecsysError(Exception):
     ----------
     exit_code : int
         The process exit status of the command line (see `sysexits.h` for 65 to 78).
+    run_id : str or None
+        The run that it ended, if one had begun.
     """
 
     exit_code: ClassVar[int] = 1
+    run_id: str | None = None
 
 
 class UsageError(RecsysError, ValueError):
@@ -118,7 +124,27 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     "choose from 'item_id', 'user_id'"
     """
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], choices, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return "choose from " + ", ".join(repr(choice) for choice in choices)
+        return f"did you mean {cut(close[0])!r}?"
+    more = f" and {len(choices) - _MOST_NAMES} more" if len(choices) > _MOST_NAMES else ""
+    return "choose from " + ", ".join(repr(cut(choice)) for choice in choices[:_MOST_NAMES]) + more
+
+
+def cut(text: str) -> str:
+    """Cut a name to a length that can be read.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> cut("short"), len(cut("x" * 1000))
+    ('short', 80)
+    """
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,7 @@ from recsys_cli import (
     tune,
     verify,
 )
+from recsys_cli.logs import begin, say_failure
 from recsys_cli.options import with_options
 
 app = typer.Typer(
@@ -71,10 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Always, with the exit status of `recsys.errors`.
 
     """
+    begin()
+    # A name that is no UTF-8 must not stop a line half-way.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="recsys")
     except RecsysError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, error.run_id)
     except BrokenPipeError:
         # Whoever read our output has gone; Python must not try to flush into nothing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{message}, run again with --debug to see where", RecsysError.exit_code)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int, run_id: str | None = None) -> None:
     if logging.getLogger("recsys").isEnabledFor(logging.DEBUG):
         traceback.print_exc()
-    typer.echo("recsys: " + " ".join(message.split()), err=True)
+    say_failure(message, status, run_id)
     sys.exit(status)

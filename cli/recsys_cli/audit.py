@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Publishing
+from recsys_cli.options import Metered
 from recsys_cli.show import print_result
 
 
 def audit(
-    shared: Publishing,
+    shared: Metered,
     placebos: Annotated[
         int | None, typer.Option(min=2, help="Draws of each kind of placebo likes; 19 for final figures.")
     ] = None,
@@ -22,5 +22,6 @@ def audit(
     """Say whether past likes add anything that behaviour does not tell: OUT/audit."""
     from recsys import pipeline
 
-    job = shared.job("audit", audit={"placebos": placebos})
-    print_result(pipeline.audit(job, resume), shared.json)
+    with shared.metered("audit") as done:
+        job = shared.job("audit", audit={"placebos": placebos})
+        print_result(done(pipeline.audit(job, resume)), shared.json)

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Publishing
+from recsys_cli.options import Metered
 from recsys_cli.show import print_result
 
 
 def evaluate(
-    shared: Publishing,
+    shared: Metered,
     model: Annotated[
         str | None, typer.Option(help="Score this published version, on rows after its as_of.")
     ] = None,
@@ -19,4 +19,5 @@ def evaluate(
     """Score probabilities and ranking on the test window."""
     from recsys import pipeline
 
-    print_result(pipeline.evaluate(shared.job("evaluate"), model), shared.json)
+    with shared.metered("evaluate") as done:
+        print_result(done(pipeline.evaluate(shared.job("evaluate"), model)), shared.json)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -30,15 +32,58 @@ class LogLevel(StrEnum):
     error = "error"
 
 
+_LONGEST = 1600
+_form: ContextVar[LogFormat] = ContextVar("form", default=LogFormat.text)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, message, and whatever the event carries."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as JSON."""
-        told = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        told = {name: _finite(value) for name, value in vars(record).items() if name not in _STANDARD}
         time = datetime.fromtimestamp(record.created, UTC).isoformat()
-        line = {"time": time, "level": record.levelname.lower(), "message": record.getMessage(), **told}
-        return json.dumps(line, default=str)
+        line = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "run_id": None,
+            "message": record.getMessage(),
+        }
+        return json.dumps({**line, **told}, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """One line a message, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record as text."""
+        return plain(record.getMessage())
+
+
+def _finite(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plain(text: str) -> str:
+    r"""Write what a terminal or a reader of lines would obey, such as a newline or an escape, as an escape.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(plain("red \x1b[31m or\na line, été"))
+    red \x1b[31m or\na line, été
+
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class ProgressHandler(logging.Handler):
@@ -59,6 +104,36 @@ class ProgressHandler(logging.Handler):
             self._task = None
 
 
+def begin() -> None:
+    """Speak in text until a command says otherwise."""
+    _form.set(LogFormat.text)
+
+
+def say_failure(message: str, status: int, run_id: str | None = None) -> None:
+    """Print the one line that says why a command failed, in the format of the log.
+
+    Parameters
+    ----------
+    message : str
+    status : int
+    run_id : str, optional
+
+    """
+    said = " ".join(message.split())
+    if len(said) > _LONGEST:
+        said = f"{said[: _LONGEST // 2]} ... {said[-_LONGEST // 2 :]}"
+    if _form.get() is LogFormat.json:
+        told = {"event": "failed", "exit_status": status, "run_id": run_id}
+        record = {"name": "recsys", "levelno": logging.ERROR, "levelname": "ERROR", "msg": said, **told}
+        print(JsonFormatter().format(logging.makeLogRecord(record)), file=sys.stderr)
+    else:
+        print("recsys: " + plain(said), file=sys.stderr)
+
+
+def _one_event_a_stage(record: logging.LogRecord) -> bool:
+    return getattr(record, "event", None) != "stage_started"
+
+
 @contextmanager
 def logging_to_stderr(form: LogFormat, level: LogLevel, progress: bool) -> Iterator[None]:
     """Log to stderr while a command runs; show progress on a terminal only.
@@ -72,7 +147,10 @@ def logging_to_stderr(form: LogFormat, level: LogLevel, progress: bool) -> Itera
     """
     logger = logging.getLogger("recsys")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form is LogFormat.json else logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonFormatter() if form is LogFormat.json else TextFormatter())
+    if form is LogFormat.json and level is not LogLevel.debug:
+        handler.addFilter(_one_event_a_stage)
+    _form.set(form)
     logger.setLevel(level.value.upper())
     logger.propagate = False
     logger.addHandler(handler)

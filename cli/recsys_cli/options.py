@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -19,7 +20,7 @@ from recsys_cli.logs import LogFormat, LogLevel, logging_to_stderr
 
 if TYPE_CHECKING:
     from recsys.config import Settings
-    from recsys.pipeline import Job
+    from recsys.pipeline import Job, Result
 
 
 def _option(name: str, *short: str, help: str, min: float | None = None) -> Any:
@@ -101,7 +102,8 @@ class Shared(Stored, Repeatable):
 
     events: Annotated[Path | None, _option("events", help="The log: a file, a folder or a glob.")] = None
     as_of: Annotated[
-        str | None, _option("as-of", help="Read only what lies before the end of this day, UTC.")
+        str | None,
+        _option("as-of", help="Read only what lies before the end of this day, UTC; or yesterday."),
     ] = None
 
     def job(self, command: str, audit: Mapping[str, Any] = MappingProxyType({}), **output: Any) -> Job:
@@ -144,12 +146,41 @@ class Publishing(Shared, Waiting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Daily(Publishing):
+class Metered(Publishing):
+    """What a command that publishes a run can be told."""
+
+    metrics_file: Annotated[
+        Path | None, _option("metrics-file", help="Figures for Prometheus, one file a command.")
+    ] = None
+
+    def metered(self, command: str) -> AbstractContextManager[Callable[[Result], Result]]:
+        """Write the metrics file, if one was asked for, when the work ends or fails.
+
+        Parameters
+        ----------
+        command : str
+
+        Returns
+        -------
+        context manager of callable
+            Takes each result, and gives it back.
+
+        """
+        from recsys.pipeline import metered
+
+        return metered(self.metrics_file, command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daily(Metered):
     """What a command that publishes a day can be told."""
 
     as_of: Annotated[
         str | None,
-        _option("as-of", help="Read only what lies before the end of this day, UTC; or days, FIRST..LAST."),
+        _option(
+            "as-of",
+            help="Read only what lies before the end of this day, UTC; or yesterday; or days, FIRST..LAST.",
+        ),
     ] = None
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing for a day that is published already.")
@@ -183,7 +214,7 @@ def parse_as_of(text: str | None) -> datetime | None:
     Parameters
     ----------
     text : str or None
-        An ISO date, or an instant with a zone.
+        An ISO date, ``yesterday`` (UTC), or an instant with a zone.
 
     Returns
     -------
@@ -205,7 +236,7 @@ def parse_as_of(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.combine(date.fromisoformat(text), time.min, UTC) + timedelta(days=1)
+        return datetime.combine(_parse_day(text), time.min, UTC) + timedelta(days=1)
     except OverflowError:
         raise UsageError(f"--as-of must lie before the last day of the calendar, got {text!r}") from None
     except ValueError:
@@ -241,7 +272,7 @@ def parse_days(text: str | None) -> list[datetime | None]:
         return [parse_as_of(text)]
     ends = text.split("..")
     try:
-        first, last = (date.fromisoformat(end) for end in ends)
+        first, last = map(_parse_day, ends)
     except ValueError:
         raise UsageError(f"--as-of must be days such as 2022-04-01..2022-04-30, got {text!r}") from None
     if last < first:
@@ -250,13 +281,17 @@ def parse_days(text: str | None) -> list[datetime | None]:
     return [parse_as_of(day.isoformat()) for day in days]
 
 
+def _parse_day(text: str) -> date:
+    return datetime.now(UTC).date() - timedelta(days=1) if text == "yesterday" else date.fromisoformat(text)
+
+
 def _parse_instant(text: str) -> datetime:
     from recsys.errors import UsageError
 
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--as-of must be a day such as 2022-04-30, got {text!r}") from None
+        raise UsageError(f"--as-of must be a day such as 2022-04-30, or yesterday, got {text!r}") from None
     if instant.tzinfo is None:
         raise UsageError(f"--as-of with a time needs its zone, as in {text}Z")
     return instant.astimezone(UTC)

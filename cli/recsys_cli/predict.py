@@ -29,7 +29,10 @@ def predict(
     from recsys.events import read_table
 
     given = {"users": users, "items": items, "pairs": pairs}
-    tables = {name: None if path is None else read_table(path, f"--{name}") for name, path in given.items()}
-    jobs = daily.jobs("predict", top_n=top_n, exclude=exclude and exclude.value)
-    for result in pipeline.each_day(jobs, lambda job: pipeline.predict(job, model, **tables)):
-        print_result(result, daily.json)
+    with daily.metered("predict") as done:
+        tables = {
+            name: None if path is None else read_table(path, f"--{name}") for name, path in given.items()
+        }
+        jobs = daily.jobs("predict", top_n=top_n, exclude=exclude and exclude.value)
+        for result in pipeline.each_day(jobs, lambda job: pipeline.predict(job, model, **tables)):
+            print_result(done(result), daily.json)

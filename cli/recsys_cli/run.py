@@ -10,5 +10,6 @@ def run(daily: Daily) -> None:
     """Check, train, evaluate, gate, predict and publish: the cron job."""
     from recsys import pipeline
 
-    for result in pipeline.each_day(daily.jobs("run"), pipeline.run):
-        print_result(result, daily.json)
+    with daily.metered("run") as done:
+        for result in pipeline.each_day(daily.jobs("run"), pipeline.run):
+            print_result(done(result), daily.json)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from recsys_cli.logs import plain
+
 if TYPE_CHECKING:
     from recsys.audit import Audit, Lift
     from recsys.evaluation import Evaluation
@@ -32,7 +34,7 @@ def print_json(value: Any) -> None:
 
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns."""
-    lines = [list(heading), *map(list, rows)]
+    lines = [[plain(cell) for cell in line] for line in (heading, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
     for line in lines:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -166,12 +168,13 @@ def print_explanation(why: Explanation, as_json: bool) -> None:
     if as_json:
         print_json(why.as_dict())
         return
+    user, item = plain(str(why.user_id)), plain(str(why.item_id))
     typer.echo(
-        f"user {why.user_id}, item {why.item_id}, as of {why.as_of:%Y-%m-%d %H:%M} UTC: will_like "
+        f"user {user}, item {item}, as of {why.as_of:%Y-%m-%d %H:%M} UTC: will_like "
         f"{_percent(why.will_like)} ({_percent(why.low)} to {_percent(why.high)})"
     )
     for note in why.notes:
-        typer.echo(note)
+        typer.echo(plain(note))
     steps = why.steps()
     # Round what has been reached, not what is added: then the column adds up as it is printed.
     reached = [0.0, *steps["log_odds"].cum_sum().round(2)]

@@ -3,6 +3,7 @@
 .. code-block:: text
 
     _text       strings of a CSV           -> what they stand for
+    _panics     a reader that panics      -> one line
     _sources    path, glob, folder, frame  -> lazy rows
     _times      datetimes, epochs, text    -> instants, before as_of
     _roles      columns and SQL            -> one column a role

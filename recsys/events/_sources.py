@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from recsys.errors import DataError, InputError, RecsysError, UsageError
+from recsys.errors import DataError, InputError, RecsysError, UsageError, cut
+from recsys.events._panics import PanickedError, panics_apart
 from recsys.events._text import as_it_looks, ids_from_text
 from recsys.schema import to_polars
 
@@ -25,6 +27,7 @@ _SUFFIXES = tuple(suffix for suffixes in _FORMATS.values() for suffix in suffixe
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _IN_MEMORY = "a frame in memory"
 _LONGEST_REASON = 200
+_DOUBLED = re.compile(r"_duplicated_\d+$", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def _open_files(pattern: str) -> Source:
 def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, name: str) -> Source:
     rows = _scan(kind, files)
     stored = dict(rows.collect_schema())
+    if kind == "csv":
+        _refuse_doubled(files[0], stored)
     source = Source(rows, stored, frozenset(stored if kind == "csv" else ()), name, files)
     folders = _folder_values(files, root)
     added = {key: values for key, values in folders.items() if key not in stored}
@@ -120,6 +125,14 @@ def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, na
     )
     types = stored | dict.fromkeys(added, pl.String())
     return Source(rows.drop(path), types, source.texts | set(added), name, files)
+
+
+def _refuse_doubled(file: Path, stored: Collection[str]) -> None:
+    # Polars gives the second of two equal names another one, and nobody would know which was meant.
+    for name in stored:
+        first = _DOUBLED.sub("", name)
+        if first != name and first in stored:
+            raise InputError(f"{str(file)!r} has several columns {cut(first)!r}: rename all but one of them")
 
 
 def _scan(kind: str, files: tuple[Path, ...], path: str | None = None) -> pl.LazyFrame:
@@ -203,7 +216,10 @@ def reading(name: str) -> Iterator[None]:
 
     """
     try:
-        yield
+        with panics_apart(pl.exceptions.PanicException):
+            yield
+    except PanickedError as error:
+        raise InputError(f"{name!r} is damaged, its reader gave up: {first_line(error)}") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(name, error) from None
 

@@ -3,9 +3,11 @@
 .. code-block:: text
 
     _job        one run of a command: its settings, its log, its stages
+    _outbox     what a run will publish, and its manifest
+    _past       the runs that a new one is held against
     _gates      bounds that a run must meet before anything is published
     _days       day by day, and days that are there already
-    _outbox     what a run will publish, and its manifest
+    _textfile   figures for a monitor
     _compare    what changed between two runs
     _start      where the factors that are published start
     _audit      the like button's audit, which a kill does not set back
@@ -32,10 +34,11 @@ from recsys.pipeline._audit import audit
 from recsys.pipeline._compare import Comparison, compare_runs
 from recsys.pipeline._days import check_day, each_day, present
 from recsys.pipeline._doctor import diagnose
-from recsys.pipeline._gates import check_gates
+from recsys.pipeline._gates import gated
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox, Result, fill, opened, prediction_date, settings_sha256
 from recsys.pipeline._start import find_start
+from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
@@ -48,13 +51,13 @@ __all__ = [
     "Tuned",
     "audit",
     "check",
-    "check_gates",
     "compare_runs",
     "diagnose",
     "each_day",
     "evaluate",
     "explain",
     "load_model",
+    "metered",
     "predict",
     "prediction_date",
     "run",
@@ -243,7 +246,7 @@ def run(job: Job) -> Result:
     Raises
     ------
     GateError
-        When the evaluation misses a bound: nothing is published.
+        When the log or the evaluation misses a bound: nothing is published, see `OUT/rejected`.
 
     """
     with opened(job) as run:
@@ -253,8 +256,7 @@ def run(job: Job) -> Result:
         if there := check_day(job, out.log.as_of):
             return there
         snapshots = Snapshots(out.log, job.settings.model, job.threads)
-        evaluation = _evaluate(job, snapshots)
-        check_gates(evaluation, job.settings)
+        evaluation = gated(out, lambda: _evaluate(job, snapshots))
         model = _fit(job, snapshots)
         version = out.write_model(model)
         with job.stage("predict"):

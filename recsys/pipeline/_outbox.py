@@ -20,12 +20,13 @@ from polars.io.plugins import register_io_source
 from recsys import store
 from recsys.audit import Audit
 from recsys.config import Settings
+from recsys.errors import RecsysError
 from recsys.evaluation import Evaluation
-from recsys.events import EventLog, profile
+from recsys.events import EventLog, ReadCounts, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
-from recsys.schema import Predictions, validated
+from recsys.schema import LIKED, Predictions, validated
 from recsys.split import slide_to_end, split_by_time
 
 _COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
@@ -48,6 +49,10 @@ class Result:
     audit : Audit or None
     predictions : int or None
         Rows.
+    counts : ReadCounts or None
+        What became of the rows of the log; None for a day that was present.
+    stages : tuple of dict
+        See `Job`; empty for a day that was present.
     outcome : str
         `published`; `unchanged`, when the same bytes were there already; `present`, when the day was there
         and was not asked for again.
@@ -61,6 +66,8 @@ class Result:
     evaluation: Evaluation | None = None
     audit: Audit | None = None
     predictions: int | None = None
+    counts: ReadCounts | None = None
+    stages: tuple[dict[str, Any], ...] = ()
     outcome: Literal["published", "unchanged", "present"] = "published"
 
 
@@ -77,6 +84,8 @@ class Outbox:
         Links to flip, in order.
     windows : dict of str to dict
         What was fitted and scored on.
+    gates : list of dict
+        What was held against which bound.
     result : Result
 
     """
@@ -87,6 +96,7 @@ class Outbox:
     result: Result
     pointers: dict[str, str] = field(default_factory=dict)
     windows: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
 
     def write_model(self, model: WillLikeModel) -> str:
         """Write a model version, to become the current one.
@@ -166,6 +176,26 @@ class Outbox:
         self.pointers["audit"] = "audit"
         self.result = replace(self.result, audit=found)
 
+    def reject(self, evaluation: Evaluation | None) -> Path:
+        """Leave what a gate stopped in OUT/rejected, where nobody reads it by mistake.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+
+        Returns
+        -------
+        pathlib.Path
+            The folder: `gates.json`, `refused.parquet`, and the evaluation's files.
+
+        """
+        if evaluation is not None:
+            self.write_evaluation(evaluation)
+        about = {"as_of": self.log.as_of.isoformat(), "started": self.job.started.isoformat()}
+        self.run.write_json("evaluation/gates.json", {**about, "gates": self.gates})
+        self.run.write_named_table("evaluation/refused.parquet", self.log.refused)
+        return self.run.set_aside("evaluation")
+
     def publish(self) -> Result:
         """Commit the run and flip its links.
 
@@ -177,12 +207,13 @@ class Outbox:
         with self.job.stage("publish"):
             self.run.write_named_table("refused.parquet", self.log.refused)
             self._leave_what_is_newer()
+            done = self.result
             if not self.run.publish(self.pointers, _manifest(self)):
                 _log.info(
                     "the same bytes are published already: nothing changed", extra={"event": "unchanged"}
                 )
-                return replace(self.result, run_id=self._published_run(), outcome="unchanged")
-        return self.result
+                done = replace(done, run_id=self._published_run(), outcome="unchanged")
+        return replace(done, counts=self.log.counts, stages=tuple(self.job.stages))
 
     def _leave_what_is_newer(self) -> None:
         """Keep the pointers of what serves from going back in time: a backfill, or a clock gone wrong, moves none."""
@@ -215,8 +246,26 @@ def opened(job: Job) -> Iterator[store.Run]:
 
     """
     output = job.settings.output
-    with store.open_run(output.path, output.keep, output.keep_days, job.wait) as run:
+    with store.open_run(output.path, output.keep, output.keep_days, job.wait) as run, _stamped(run.run_id):
         yield run
+
+
+@contextmanager
+def _stamped(run_id: str) -> Iterator[None]:
+    """Put the run on every line of the log, and on the error that ends it."""
+
+    def stamp(record: logging.LogRecord) -> bool:
+        record.run_id = run_id
+        return True
+
+    _log.addFilter(stamp)
+    try:
+        yield
+    except RecsysError as error:
+        error.run_id = run_id
+        raise
+    finally:
+        _log.removeFilter(stamp)
 
 
 def fill(job: Job, run: store.Run, log: EventLog) -> Outbox:
@@ -308,10 +357,11 @@ def _manifest(out: Outbox) -> dict[str, Any]:
         "committed": datetime.now(UTC).isoformat(),
         "model_version": result.model_version,
         "inputs": job.inputs,
-        "rows": {**asdict(log.counts), "predicted": result.predictions, "scored": _scored_rows(result)},
+        "rows": {**asdict(log.counts), "predicted": result.predictions, **_scored_rows(result)},
         "windows": {**(figures.get("windows") or {}), **out.windows},
         "metrics": figures.get("metrics"),
         "verdict": figures.get("verdict"),
+        "gates": out.gates,
         "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
         "versions": {
@@ -322,6 +372,8 @@ def _manifest(out: Outbox) -> dict[str, Any]:
     }
 
 
-def _scored_rows(result: Result) -> int | None:
+def _scored_rows(result: Result) -> dict[str, int | None]:
     scored = result.evaluation or result.audit
-    return None if scored is None else len(scored.losses)
+    if scored is None:
+        return {"scored": None, "scored_likes": None}
+    return {"scored": len(scored.losses), "scored_likes": int(scored.losses[LIKED].sum())}

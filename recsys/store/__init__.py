@@ -6,6 +6,7 @@
     OUT/predictions/as_of=DATE    relative links into a committed run, each flipped by renaming a new
     OUT/models/<version>          link over the old one, in the order the manifest gives
     OUT/models/current, OUT/evaluation, OUT/audit
+    OUT/rejected/                 what a gate stopped last: the evaluation, `gates.json`; nothing links to it
     OUT/tuned.toml, OUT/tuning/   written in place by `recsys tune`, which publishes no run
     OUT/auditing/                 finished arms of an audit that is running, or was killed
 
@@ -18,7 +19,7 @@ from recsys.store._files import sha256_of, to_parquet, write_file, write_table
 from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._open import Pruned, open_run, prune, rollback
-from recsys.store._published import check_days_kept, describe_link
+from recsys.store._published import check_days_kept, describe_link, recent_runs
 from recsys.store._read import (
     describe_model,
     describe_runs,
@@ -54,6 +55,7 @@ __all__ = [
     "read_model_files",
     "read_predictions",
     "read_run_table",
+    "recent_runs",
     "rollback",
     "sha256_of",
     "to_parquet",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.errors import InputError, OutputError
-from recsys.store._files import is_safe_name, sync
+from recsys.store._files import is_safe_name, output_errors, sync
 from recsys.store._manifest import MANIFEST, UNFINISHED, read_manifest
 
 RUNS = "runs"
@@ -19,6 +19,8 @@ MODELS = "models"
 PREDICTIONS = "predictions"
 CURRENT = "current"
 AS_OF = "as_of="
+REJECTED = "rejected"
+_SET_ASIDE = ".not-published"
 _STAGED = ".recsys-link"
 _RUN_ID = re.compile(r"\d{6,}", re.ASCII)
 _OUR_LINK = re.compile(r"(?:\.\./)?runs/(\d{6,}/[\w=+@-][\w./=+@-]*)", re.ASCII)
@@ -165,6 +167,20 @@ def _flip(out: Path, place: Path, folder: Path) -> None:
         staged.mkdir()
         (staged / place.name).symlink_to(target)
         staged.replace(place.parent)
+
+
+def set_aside(out: Path, folder: Path) -> Path:
+    """Move a folder to ``OUT/rejected``, in place of what an earlier call moved there."""
+    place = out / REJECTED
+    with output_errors(place):
+        (folder / _SET_ASIDE).touch()
+        if place.is_symlink() or (place.exists() and not (place / _SET_ASIDE).exists()):
+            raise OutputError(f"{place} was not put there by recsys: move it away")
+        if place.exists():  # into runs/, where the next start sweeps what a kill leaves of it
+            shutil.rmtree(place.rename(out / RUNS / f"{_TRASH}{REJECTED}"))
+        folder.rename(place)
+        sync(out)
+    return place
 
 
 def sweep(out: Path) -> None:

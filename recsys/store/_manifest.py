@@ -42,8 +42,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     with input_errors(path):
-        if path.stat().st_size > _LARGEST_MANIFEST:
-            raise InputError(f"{path} must be smaller than 64 MiB, has {path.stat().st_size} bytes")
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path} must be a regular file, not a link or a device")
+        if found.st_size > _LARGEST_MANIFEST:
+            raise InputError(f"{path} must be smaller than 64 MiB, has {found.st_size} bytes")
         return path.read_bytes()
 
 

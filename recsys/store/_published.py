@@ -10,9 +10,10 @@ from typing import Any
 
 from recsys.errors import InputError, UsageError
 from recsys.store._files import input_errors
-from recsys.store._links import AS_OF, CURRENT, MODELS, PREDICTIONS, day_links, follow, run_of
+from recsys.store._links import AS_OF, CURRENT, MODELS, PREDICTIONS, committed_runs, day_links, follow, run_of
 from recsys.store._manifest import MANIFEST, read_manifest, verify_files
 
+_LOOKED_AT = 200
 Files = Mapping[str, Mapping[str, Any]]
 
 
@@ -73,6 +74,43 @@ def describe_link(out: str | os.PathLike[str], link: str) -> dict[str, Any] | No
             return read_manifest(run_of(out, target))
         except InputError:
             return None
+
+
+def recent_runs(
+    out: str | os.PathLike[str], command: str, before: dt.datetime, count: int
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Find the newest committed runs of a command that are as of an earlier time.
+
+    Parameters
+    ----------
+    out : path-like
+    command : str
+    before : datetime.datetime
+        With a zone.
+    count : int
+        At most so many.
+
+    Returns
+    -------
+    list of (pathlib.Path, dict)
+        Folder and manifest, oldest first; of several as of the same time the last. What cannot be read is passed over.
+    """
+    found: dict[dt.datetime, tuple[Path, dict[str, Any]]] = {}
+    # By number from the newest: a folder of ten years must not be read whole every night.
+    for run in committed_runs(Path(out))[-_LOOKED_AT:]:
+        as_of, manifest = _as_of(run)
+        if as_of is not None and as_of < before and manifest.get("command") == command:
+            found[as_of] = run, manifest
+    return [found[as_of] for as_of in sorted(found)[-count:]]
+
+
+def _as_of(run: Path) -> tuple[dt.datetime | None, dict[str, Any]]:
+    try:
+        manifest = read_manifest(run)
+        as_of = dt.datetime.fromisoformat(str(manifest.get("as_of")))
+    except (InputError, ValueError):
+        return None, {}
+    return (as_of if as_of.tzinfo else None), manifest
 
 
 def check_days_kept(out: str | os.PathLike[str], days: Iterable[dt.date], keep_days: int | None) -> None:

@@ -22,6 +22,7 @@ from recsys.store._links import (
     linked_folders,
     prune_days,
     prune_models,
+    set_aside,
 )
 from recsys.store._manifest import (
     MANIFEST,
@@ -170,6 +171,26 @@ class Run:
             self.write_bytes(f"{MODEL}/{name}", content)
         self.write_json(f"{MODEL}/{MANIFEST}", manifest)
         return str(manifest["model_version"])
+
+    def set_aside(self, name: str) -> Path:
+        """Move a folder of a run that will not be published to ``OUT/rejected``, in place of the last one there.
+
+        Parameters
+        ----------
+        name : str
+            The folder's name in the run.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        OutputError
+            When something stands there that no run put there, or the disk says no.
+        """
+        self._require_folder()
+        return set_aside(self.out, self.folder / name)
 
     def publish(self, pointers: Mapping[str, str], manifest: Mapping[str, Any]) -> bool:
         """Commit the run, flip its links in order, and delete what nothing leads to any more.
