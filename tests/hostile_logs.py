@@ -204,7 +204,7 @@ def _ids_of_column(texts: Sequence[str | None]) -> list[Any]:
     for low, high in ((-(2**63), 2**63 - 1), (0, 2**64 - 1)):
         numbers = [
             int(text)
-            if text is not None and re.fullmatch(r"0|-?[1-9][0-9]*", text) and low <= int(text) <= high
+            if text is not None and re.fullmatch(r"0|-?[1-9][0-9]{0,19}", text) and low <= int(text) <= high
             else None
             for text in digits
         ]
