@@ -311,7 +311,10 @@ def load_settings(
     """
     written = _read_toml(Path(path)) if path is not None else {}
     layers = [written, _from_environment(os.environ if environ is None else environ), dict(overrides or {})]
-    return build_settings(_merge(*layers))
+    try:
+        return build_settings(_merge(*layers))
+    except RecursionError:
+        raise ConfigError("the settings are nested too deep: a setting is a key of a section") from None
 
 
 def build_settings(values: Mapping[str, Any]) -> Settings:
@@ -353,9 +356,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {_first_line(error)}") from None
     except (RecursionError, ValueError) as error:  # an integer of thousands of digits is a ValueError
-        raise ConfigError(
-            f"{path} is no recsys.toml, its values are too deep or too long: {_first_line(error)}"
-        ) from None
+        said = _first_line(error)
+        raise ConfigError(f"{path} is no recsys.toml, its values are too deep or too long: {said}") from None
     for section in ("events", "output"):
         place = written.get(section)
         if isinstance(place, dict) and isinstance(place.get("path"), str) and "://" not in place["path"]:

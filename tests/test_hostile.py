@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attacks
-import hostile
+import hostile_logs as hostile
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -61,11 +60,12 @@ def test_a_plain_reading_finds_rows_and_a_judge_who_is_awake(tmp_path: Path) -> 
             break
     assert not hostile.judge(case, tmp_path)
     assert case.rows is not None
-    for spoil in (
+    spoils: list[Callable[[list[dict[str, Any]]], object]] = [
         lambda rows: rows[1].update(liked=None),
         lambda rows: rows.pop(),
         lambda rows: rows[0].update(user_id="z"),
-    ):
+    ]
+    for spoil in spoils:
         rows = [dict(row) for row in case.rows]
         spoil(rows)
         shutil.rmtree(tmp_path / "refused")
@@ -306,11 +306,12 @@ def test_a_model_that_was_touched_serves_nothing_and_runs_nothing(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(published[0], tmp_path / "out", symlinks=True)
     touch(tmp_path / "out")
-    before = os.listdir(tmp_path / "out/runs"), os.listdir(tmp_path / "out/predictions")
+    before = [path.name for name in ("runs", "predictions") for path in (tmp_path / "out" / name).iterdir()]
     said = hostile.call(["predict", "-c", str(hostile_log), "-o", "out", "-q"])
     assert (said.status, said.out) == (66, ""), said
     assert said.err.count("\n") == 1
-    assert (os.listdir(tmp_path / "out/runs"), os.listdir(tmp_path / "out/predictions")) == before
+    after = [path.name for name in ("runs", "predictions") for path in (tmp_path / "out" / name).iterdir()]
+    assert after == before
     assert not (tmp_path / "harmed").exists()
     assert hostile.call(["verify", "out"]).status == 66
 
@@ -376,15 +377,18 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(Settings.model_fields)), st.dictionaries(KEYS, VALUES, max_size=3) | VALUES
-    )
+SAID = st.dictionaries(
+    st.sampled_from(sorted(Settings.model_fields)), st.dictionaries(KEYS, VALUES, max_size=3) | VALUES
 )
+
+
+@settings(max_examples=150, deadline=None)
+@given(SAID)
 def test_whatever_is_said_is_a_setting_or_refused_by_name(said: dict[str, Any]) -> None:
+    refusal = ""
     try:
         assert isinstance(build_settings(said), Settings)
     except ConfigError as error:
-        assert re.match(r"'?[\w.\[\]']", str(error))
-        assert len(str(error)) < hostile.LONGEST_LINE
+        refusal = str(error)
+    assert len(refusal) < hostile.LONGEST_LINE
+    assert not refusal or refusal.startswith(("'", *Settings.model_fields))

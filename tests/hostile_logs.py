@@ -161,18 +161,16 @@ class Found:
 
 def read_plainly(case: Case) -> Found:
     """Read rows by the rules of the README, one by one."""
-    rows = case.rows or []
-    from_text = case.options.get("text", False)
+    unit, from_text = case.options.get("time_unit"), case.options.get("text", False)
+    told = [(_time(row["timestamp"], unit), row) for row in case.rows or []]
+    before = [one for one in told if one[0] is None or case.as_of is None or one[0] < case.as_of]
+    rows = [row for _, row in before]
     users, items = ([_id(row[name], from_text) for row in rows] for name in ("user_id", "item_id"))
     if from_text:
         users, items = _ids_of_column(users), _ids_of_column(items)
     accepted: dict[tuple[Any, Any, int], Accepted] = {}
-    read, refused, duplicates = 0, 0, 0
-    for row, user, item in zip(rows, users, items, strict=True):
-        time = _time(row["timestamp"], case.options.get("time_unit"))
-        if time is not None and case.as_of is not None and time >= case.as_of:
-            continue
-        read += 1
+    refused, duplicates = 0, 0
+    for (time, row), user, item in zip(before, users, items, strict=True):
         like, clicks = _number(row["liked"]), _number(row.get("clicks"))
         good = user is not None and item is not None and time is not None and EARLIEST <= time <= LATEST
         good = good and like in (0.0, 1.0)
@@ -185,7 +183,7 @@ def read_plainly(case: Case) -> Found:
             duplicates += 1
         else:
             accepted[key] = (*key, like == 1.0, clicks)
-    return Found(read, refused, sorted(accepted.values(), key=repr), duplicates)
+    return Found(len(rows), refused, sorted(accepted.values(), key=repr), duplicates)
 
 
 def _id(value: Any, from_text: bool) -> Any:
@@ -206,7 +204,7 @@ def _ids_of_column(texts: Sequence[str | None]) -> list[Any]:
     for low, high in ((-(2**63), 2**63 - 1), (0, 2**64 - 1)):
         numbers = [
             int(text)
-            if text is not None and re.fullmatch(r"0|-?[1-9][0-9]*", text) and low <= int(text) <= high
+            if text is not None and re.fullmatch(r"0|-?[1-9][0-9]{0,19}", text) and low <= int(text) <= high
             else None
             for text in digits
         ]
