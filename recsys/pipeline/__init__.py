@@ -3,6 +3,7 @@
 .. code-block:: text
 
     _job        one run of a command: its settings, its log, its stages
+    _about      what a run says about itself
     _outbox     what a run will publish, and its manifest
     _past       the runs that a new one is held against
     _gates      bounds that a run must meet before anything is published
@@ -30,13 +31,14 @@ from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import Snapshots
 from recsys.model import Explanation, Wanted, WillLikeModel, fit_model, pairs_of
+from recsys.pipeline._about import prediction_date, settings_sha256
 from recsys.pipeline._audit import audit
 from recsys.pipeline._compare import Comparison, compare_runs
 from recsys.pipeline._days import check_day, each_day, present
 from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._gates import gated
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Outbox, Result, fill, opened, prediction_date, settings_sha256
+from recsys.pipeline._outbox import Outbox, Result, fill, opened
 from recsys.pipeline._start import find_start
 from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune

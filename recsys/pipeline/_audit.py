@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 
 from recsys import store
 from recsys.audit import audit as audit_log
+from recsys.pipeline._about import versions, without_paths
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Result, fill, opened, without_paths
+from recsys.pipeline._outbox import Result, fill, opened
 
 _SHELVES = "auditing"
-_COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
 
 
 def audit(job: Job, resume: bool = False) -> Result:
@@ -53,6 +52,6 @@ def _fingerprint(job: Job) -> str:
         "settings": without_paths(job.settings),
         "as_of": None if job.as_of is None else job.as_of.isoformat(),
         "inputs": [one["sha256"] for one in job.inputs],
-        "versions": {name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
+        "versions": versions(),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

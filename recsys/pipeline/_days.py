@@ -10,8 +10,9 @@ from typing import Any
 
 from recsys import store
 from recsys.errors import RecsysError
+from recsys.pipeline._about import prediction_date
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Result, prediction_date
+from recsys.pipeline._outbox import Result
 
 _log = logging.getLogger("recsys")
 

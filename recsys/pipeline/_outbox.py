@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import logging
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +15,16 @@ from polars.io.plugins import register_io_source
 
 from recsys import store
 from recsys.audit import Audit
-from recsys.config import Settings
 from recsys.errors import RecsysError
 from recsys.evaluation import Evaluation
 from recsys.events import EventLog, ReadCounts, profile
 from recsys.model import WillLikeModel
+from recsys.pipeline._about import describe_run, prediction_date, settings_sha256, versions, without_paths
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
 from recsys.schema import LIKED, Predictions, validated
 from recsys.split import slide_to_end, split_by_time
 
-_COMPUTES_WITH = ("recsys", "implicit", "lightgbm", "numba", "numpy", "polars", "scipy")
 _FORWARD = {"run": ("models/current", "evaluation"), "train": ("models/current",)}
 _log = logging.getLogger("recsys")
 
@@ -273,47 +268,6 @@ def fill(job: Job, run: store.Run, log: EventLog) -> Outbox:
     return Outbox(job, log, run, Result(run.out, run.run_id, log.as_of))
 
 
-def prediction_date(as_of: datetime) -> date:
-    """Name the last day before as_of: what a partition carries.
-
-    Parameters
-    ----------
-    as_of : datetime.datetime
-
-    Returns
-    -------
-    datetime.date
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> prediction_date(datetime(2022, 5, 1, tzinfo=UTC))
-    datetime.date(2022, 4, 30)
-
-    """
-    return (as_of - timedelta(microseconds=1)).date()
-
-
-def describe_run(settings: Settings, log: EventLog) -> dict[str, str]:
-    """Say in words what a report's figures were made from.
-
-    Parameters
-    ----------
-    settings : Settings
-    log : EventLog
-
-    Returns
-    -------
-    dict of str to str
-
-    """
-    return {
-        "log": ", ".join(Path(file).name for file in log.files) or "a frame in memory",
-        "as of": log.as_of.isoformat(),
-        "settings sha256": settings_sha256(settings),
-    }
-
-
 def _lazily(parts: Iterator[pl.DataFrame]) -> pl.LazyFrame:
     """Let polars ask for one part after the other."""
     first = next(parts)
@@ -323,27 +277,6 @@ def _lazily(parts: Iterator[pl.DataFrame]) -> pl.LazyFrame:
         yield from parts
 
     return register_io_source(source, schema=first.schema)
-
-
-def settings_sha256(settings: Settings) -> str:
-    """Hash every setting but the paths.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    """
-    return hashlib.sha256(json.dumps(without_paths(settings), sort_keys=True).encode()).hexdigest()
-
-
-def without_paths(settings: Settings) -> dict[str, Any]:
-    """Give every setting but the paths, as plain values."""
-    return settings.model_dump(mode="json", exclude={"events": {"path"}, "output": {"path"}})
 
 
 def _manifest(out: Outbox) -> dict[str, Any]:
@@ -364,10 +297,7 @@ def _manifest(out: Outbox) -> dict[str, Any]:
         "gates": out.gates,
         "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _COMPUTES_WITH},
-        },
+        "versions": versions(),
         "stages": job.stages,
     }
 

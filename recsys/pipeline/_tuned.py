@@ -7,8 +7,8 @@ from pathlib import Path
 
 from recsys import store, tuning
 from recsys.config import Settings
+from recsys.pipeline._about import settings_sha256
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import settings_sha256
 from recsys.pipeline._toml import settings_toml, toml_value
 from recsys.tuning import Tuning
 
