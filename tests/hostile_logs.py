@@ -554,7 +554,8 @@ def drift_case(draw: random.Random, folder: Path) -> Case:
                 frame = frame.with_columns(pl.col("user_id").cast(pl.Int64))
             frame.write_parquet(path)
     rows = [row for part in parts for row in part]
-    return Case(f"drift, {how}, {kind}", "log", rows, {"text": kind == "csv"}, statuses=(0, *REFUSALS))
+    statuses = None if how == "none" else (0, *REFUSALS)
+    return Case(f"drift, {how}, {kind}", "log", rows, {"text": kind == "csv"}, statuses=statuses)
 
 
 def _drifted(draw: random.Random, names: list[str], how: str) -> list[str]:
