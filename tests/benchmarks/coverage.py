@@ -143,8 +143,9 @@ def count_world(world: str, trials: list[dict[str, Any]]) -> dict[str, Any]:
     def above(found: list[dict[str, Any]], piece: str) -> int:
         return sum(one[piece]["lower"] > 0 for one in found)
 
-    def covered(found: list[dict[str, Any]], piece: str, where: str) -> int:
-        return sum(covers(one[piece], where) for one in found if f"true_{where}" in one[piece])
+    def covered(found: list[dict[str, Any]], piece: str, where: str) -> int | None:
+        known = [one[piece] for one in found if f"true_{where}" in one[piece]]
+        return sum(covers(figure, where) for figure in known) if known else None
 
     def mean(found: list[dict[str, Any]], piece: str, figure: str = "value") -> float:
         return 100 * float(np.mean([one[piece][figure] for one in found]))
