@@ -6,13 +6,12 @@ import gzip
 import json
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import Call, caller
 
 import recsys
 from recsys.schema import Predictions
@@ -22,30 +21,9 @@ from recsys_cli.app import main
 FAST = {"RECSYS_MODEL__FACTORS": "8", "RECSYS_MODEL__ITERATIONS": "3", "RECSYS_EVALUATION__BOOTSTRAPS": "100"}
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
-
-
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    for name, value in FAST.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Said(int(stop.value.code or 0), said.out, said.err)
-
-    return run
+    return caller(capsys, monkeypatch, FAST)
 
 
 @pytest.fixture(scope="session")

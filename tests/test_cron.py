@@ -6,8 +6,6 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import attacks
 import numpy as np
 import polars as pl
 import pytest
+from commands import Call, Said, caller
 
 import recsys
 from recsys import store
@@ -25,34 +24,9 @@ from recsys_cli.app import main
 DAYS = ("2026-01-16", "2026-01-17", "2026-01-18")
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def results(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Call = Callable[..., Said]
-
-
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    for name, value in attacks.SMALLEST.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Said(int(stop.value.code or 0), said.out, said.err)
-
-    return run
+    return caller(capsys, monkeypatch, attacks.SMALLEST)
 
 
 @pytest.fixture(scope="module")

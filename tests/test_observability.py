@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attacks
 import polars as pl
 import pytest
+from commands import Call, Said, caller
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +19,6 @@ import recsys
 from recsys import store
 from recsys.pipeline._textfile import Sample
 from recsys.simulation import World, write_simulation
-from recsys_cli.app import main
 from recsys_cli.options import parse_as_of, parse_days
 
 #: (name, labels) -> value.
@@ -84,30 +82,9 @@ def parse_sample(line: str) -> tuple[str, dict[str, str], str]:
     return head[0], labels, line[at + 1 :]
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
-
-
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    for name, value in attacks.SMALLEST.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Said(int(stop.value.code or 0), said.out, said.err)
-
-    return run
+    return caller(capsys, monkeypatch, attacks.SMALLEST)
 
 
 @pytest.fixture(scope="module")

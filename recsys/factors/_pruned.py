@@ -64,19 +64,7 @@ class Pruned:
     def rank(
         self, users: NDArray[np.float32], exclude: UserItems | None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Rank the items of each user whose factors are not all zero.
-
-        Parameters
-        ----------
-        users : ndarray of float32, shape (m, factors)
-        exclude : csr_matrix, shape (m, n_items), optional
-
-        Returns
-        -------
-        (ndarray of int32, ndarray of float32), both of shape (m, n)
-            Items and their scores; item -1 where there are no more.
-
-        """
+        """Rank the items of each user whose factors are not all zero: what `Plain.rank` takes and gives."""
         from recsys.factors._loops import finish_block
 
         desk, terms = self._lay_out(users, exclude), np.zeros(width_of_terms(users.shape[1]))
