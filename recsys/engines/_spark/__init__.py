@@ -7,7 +7,12 @@
     _als        user, item, strength       -> factors of users and items
 """
 
+import warnings
+
 from recsys.errors import ConfigError
+
+# It looks at pandas while it is imported, and nothing here gives pandas to it.
+warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
 
 try:
     import pyarrow  # noqa: F401

@@ -9,8 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions
+from pyspark.sql import DataFrame, SparkSession, functions
 
 from recsys.config import ModelSettings
 from recsys.factors import Factors
