@@ -62,11 +62,22 @@ def late_effects(
         Log-odds beyond the overall rate: `shrunk_effects` of the weighted counts.
 
     """
+    return shrunk_effects(*late_sums(users, success, weights, size, overall_rate(success)))
+
+
+def late_sums(
+    users: NDArray[np.int32],
+    success: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    size: int,
+    rate: float,
+) -> tuple[NDArray[np.float64], ...]:
+    """Count each user's weighted successes, trials, and the successes expected of it, each of shape (size,)."""
     trials, successes = (
         np.bincount(users, counted, minlength=size).astype(np.float64)
         for counted in (weights, weights * success)
     )
-    return shrunk_effects(successes, trials, overall_rate(success) * trials)
+    return successes, trials, rate * trials
 
 
 def weights_by_day(times: pl.Series, cut: datetime) -> NDArray[np.float64]:
@@ -115,9 +126,15 @@ def trends(items: NDArray[np.int32], weights: NDArray[np.float64], size: int) ->
         ``ln((w + 5) / (e + 5))``: w the item's weight, e what its exposures would weigh on average.
 
     """
-    recent = np.bincount(items, weights, minlength=size)
-    expected = np.bincount(items, minlength=size) * (weights.sum() / max(len(weights), 1))
-    return np.asarray(np.log((recent + _TREND_PRIOR) / (expected + _TREND_PRIOR)))
+    recent, counts = np.bincount(items, weights, minlength=size), np.bincount(items, minlength=size)
+    return trends_of(recent, counts, weights.sum() / max(len(weights), 1))
+
+
+def trends_of(
+    recent: NDArray[np.float64], counts: NDArray[np.int64], mean_weight: float
+) -> NDArray[np.float64]:
+    """Give the trends of items of these weights, counts, and mean weight of an exposure."""
+    return np.asarray(np.log((recent + _TREND_PRIOR) / (counts * mean_weight + _TREND_PRIOR)))
 
 
 def late_tastes(
