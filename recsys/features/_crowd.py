@@ -1,68 +1,21 @@
-"""What everyone together tells, from sums over batches of users: nobody needs to hold all rows.
-
-A `Crowd` is all of a snapshot that is not about one user: what items, creators and categories are to everyone, and
-how much users differ, which shrinks what is known of each. `recsys.features._members` makes the snapshot of any
-users from their own rows and a crowd.
-
-Whoever holds the rows hands them to a function in batches, every user's all in one, and combines the tables that it
-gives by kind and place. How much users differ is fitted on a sample of them.
-"""
+"""What everyone together tells: all of a snapshot that is not about one user."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.features._describe import History, Told, as_numbers, born_by, build_table, ln_exposures
-from recsys.features._effects import (
-    LINKS,
-    Effects,
-    Expectation,
-    Met,
-    NumberedPairs,
-    effects_precision,
-    rate_of,
-)
-from recsys.features._names import COUNT, ENTITIES, LATELY, NEWNESS, TREND
-from recsys.features._rates import fit_beta_binomial, rows_where, shrunk_log_odds
-from recsys.features._recency import late_sums, trends_of, weights_by_day
+from recsys.features._describe import History
+from recsys.features._effects import LINKS, Expectation, Met, NumberedPairs
+from recsys.features._rates import rows_where
+from recsys.features._recency import late_sums
 from recsys.features._snapshot import Confidence, EntityTable
-from recsys.matrix import UNSEEN, IdIndex, median_positive
-from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER
-
-KIND, PLACE = "kind", "place"
-_SUMS = ("successes", "trials", "expected")
-_EVERYONE = "everyone"
-Kernel: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
-
-
-class Holder(Protocol):
-    """Whoever holds the rows."""
-
-    def combine(self, kernel: Kernel, how: Mapping[str, str]) -> pl.DataFrame:
-        """Apply a function to the rows known before a cut, some users at a time, and combine what it gives.
-
-        Parameters
-        ----------
-        kernel : callable
-            Rows, sorted by time, user and item -> `kind`, `place` and the columns of `how`. Of the rows, users are
-            ids; items, creators and categories places in the indices of the whole log.
-        how : mapping of str to {"sum", "min", "median", "last"}
-            By column. `last` is of the greatest `time`, then `user`, which the function gives too.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row a kind and place.
-
-        """
-        ...
+from recsys.matrix import IdIndex
+from recsys.schema import ITEM, USER
 
 
 @dataclass(frozen=True)
@@ -96,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Crowd:
-    """All of a snapshot that is not about one user.
+    """All of a snapshot that is not about one user: what things are to everyone, and how much users differ.
 
     Attributes
     ----------
@@ -197,6 +150,10 @@ class Trials:
         users, size = self.places(USER), self.seen.users
         return np.bincount(users[self.success > 0], minlength=size), np.bincount(users, minlength=size)
 
+    def pairs(self) -> dict[str, tuple[NDArray[np.int32], int]]:
+        """Number the pairs of users and what they met, and say how many there are, by kind."""
+        return {kind: (one.places[self.known], len(one.keys)) for kind, one in self.seen.pairs.items()}
+
     def late_sums(self) -> tuple[NDArray[np.float64], ...]:
         """Count each user's weighted successes, trials, and successes expected."""
         weights = self.seen.history.weights[self.known]
@@ -209,43 +166,3 @@ class Trials:
         for kind, effects in self.outcome.effects.items():
             expectation.take(effects, self.places(kind))
         return expectation, added
-
-
-def observe_crowd(
-    holder: Holder,
-    sample: pl.DataFrame,
-    cut: datetime,
-    signals: tuple[str, ...],
-    numbered: Mapping[str, IdIndex],
-    half_life: float,
-) -> Crowd:
-    """Describe what everyone tells, apart from factorisations.
-
-    Parameters
-    ----------
-    holder : Holder
-    sample : polars.DataFrame
-        The rows of a sample of users, as the holder's kernels get them.
-    cut : datetime.datetime
-    signals : tuple of str
-    numbered : mapping of str to IdIndex
-        Items, creators and categories of the whole log.
-    half_life : float
-
-    Returns
-    -------
-    Crowd
-
-    """
-    units = _find_units(holder, signals)
-    counted = Counted(holder.combine(CountExposures(cut, units, tuple(numbered)), count_how(units)))
-    crowd = _begin(counted, _find_links(holder, numbered), cut, units, numbered, half_life)
-    crowd = _with_outcomes(crowd, lambda name, one: _fit_users(crowd.look_at(sample).of(name)))
-    for kind in (*(kind for kind in LINKS if kind in crowd.links), ITEM):
-        crowd = _add_effects(holder, crowd, kind)
-    crowd = _with_outcomes(crowd, lambda name, one: _fit_pairs(crowd.look_at(sample).of(name)))
-    told = {name: Told(one.rates, np.zeros(1), Effects(one.effects, {})) for name, one in crowd.outcomes.items()}
-    tables = {
-        kind: build_table(kind, index, told, crowd.exposures[kind]) for kind, index in crowd.indices.items()
-    }
-    return replace(crowd, tables=tables)

@@ -159,10 +159,15 @@ def late_tastes(
         The score is the weighted sum of cosine similarities, over one plus the weights.
 
     """
-    lengths = np.linalg.norm(factors.item_factors.astype(np.float64), axis=1, keepdims=True)
-    directions = factors.item_factors / np.where(lengths > 0, lengths, 1.0)
+    directions = directions_of(factors.item_factors)
     shape: Any = (factors.n_users, len(directions))
     liked = csr_matrix((weights, (users, items)), shape=shape)
     total = np.asarray(liked.sum(axis=1)).reshape(-1, 1)
     profiles = np.asarray(liked @ directions) / (1.0 + total)
     return Factors(profiles.astype(np.float32), directions.astype(np.float32))
+
+
+def directions_of(item_factors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give items the length 1; those without factors stay where they are."""
+    lengths = np.linalg.norm(item_factors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(item_factors / np.where(lengths > 0, lengths, 1.0))
