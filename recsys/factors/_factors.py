@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,7 @@ class Factors:
 
     user_factors: NDArray[np.float32]
     item_factors: NDArray[np.float32]
-    unit: float | None = None
+    unit: float | None = field(default=None, kw_only=True)
 
     def scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score pairs.

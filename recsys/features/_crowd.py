@@ -154,7 +154,7 @@ class Trials:
         """Number the pairs of users and what they met, and say how many there are, by kind."""
         return {kind: (one.places[self.known], len(one.keys)) for kind, one in self.seen.pairs.items()}
 
-    def late_sums(self) -> tuple[NDArray[np.float64], ...]:
+    def late_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Count each user's weighted successes, trials, and successes expected."""
         weights = self.seen.history.weights[self.known]
         return late_sums(self.places(USER), self.success, weights, self.seen.users, self.outcome.rate)

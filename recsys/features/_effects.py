@@ -139,7 +139,7 @@ class Expectation:
         ndarray of float64, shape (size,)
 
         """
-        effects = shrunk_effects(*self.sums(codes, size), precision)
+        effects = shrunk_effects(*self.sums(codes, size), precision=precision)
         self.take(effects, codes)
         return effects
 
@@ -147,12 +147,17 @@ class Expectation:
         """Take effects that are known already into account."""
         self.log_odds += np.append(effects, 0.0)[codes]
 
-    def sums(self, codes: NDArray[Any], size: int) -> tuple[NDArray[np.float64], ...]:
+    def sums(
+        self, codes: NDArray[Any], size: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Count each entity's successes, its trials and the successes expected of it, each of shape (size,)."""
         known = rows_where(codes != UNSEEN)
         held = codes[known]
         weights = (self.success[known], None, expit(self.log_odds[known]))
-        return tuple(np.bincount(held, weight, minlength=size).astype(np.float64) for weight in weights)
+        successes, trials, expected = (
+            np.bincount(held, weight, minlength=size).astype(np.float64) for weight in weights
+        )
+        return successes, trials, expected
 
 
 def overall_rate(success: NDArray[np.float64]) -> float:
@@ -160,7 +165,7 @@ def overall_rate(success: NDArray[np.float64]) -> float:
     return rate_of(float(success.sum()), len(success))
 
 
-def rate_of(successes: float, trials: int) -> float:
+def rate_of(successes: float, trials: float) -> float:
     """Give the rate of counts, kept off 0 and 1."""
     return (successes + 0.5) / (trials + 1)
 
@@ -169,6 +174,7 @@ def shrunk_effects(
     successes: NDArray[np.float64],
     trials: NDArray[np.float64],
     expected: NDArray[np.float64],
+    *,
     precision: float | None = None,
 ) -> NDArray[np.float64]:
     """Estimate by how many log-odds entities depart from what was expected of them.

@@ -311,7 +311,9 @@ def _fit(crowd: Crowd, sample: pl.DataFrame, fit: Callable[[Trials], Outcome]) -
 def _fit_users(trials: Trials) -> Outcome:
     outcome, (successes, tried) = trials.outcome, trials.counts()
     precisions = {
-        USER: effects_precision(successes.astype(float), tried.astype(float), tried * outcome.rate),
+        USER: effects_precision(
+            *(np.asarray(one, np.float64) for one in (successes, tried, tried * outcome.rate))
+        ),
         LATELY: effects_precision(*trials.late_sums()),
     }
     return replace(outcome, prior=fit_beta_binomial(successes, tried), precisions=precisions)
@@ -340,7 +342,8 @@ class SumExpected:
 
     def __call__(self, known: pl.DataFrame) -> pl.DataFrame:
         """Count the rows of some users."""
-        seen, columns = self.crowd.look_at(known), {}
+        seen = self.crowd.look_at(known)
+        columns: dict[str, NDArray[np.float64]] = {}
         size = len(self.crowd.indices[self.kind])
         for name in self.crowd.outcomes:
             trials = seen.of(name)

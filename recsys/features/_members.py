@@ -55,7 +55,7 @@ def describe_members(
     told = {name: _tell(seen.of(name)) for name in crowd.outcomes}
     exposures = {COUNT: _count(seen), **describe_lately(told, describe_last_like(seen.history, liked))}
     factors = {
-        signal: Factors(user_factors[signal], items, crowd.typical_scores[signal])
+        signal: Factors(user_factors[signal], items, unit=crowd.typical_scores[signal])
         for signal, items in crowd.item_factors.items()
     }
     tastes = compare_tastes(seen.history, liked, factors[EXPOSED])
@@ -74,7 +74,7 @@ def describe_members(
 def _tell(trials: Trials) -> Told:
     outcome = trials.outcome
     rates = log_odds_under(outcome.prior, *trials.counts())
-    lately = shrunk_effects(*trials.late_sums(), outcome.precisions[LATELY])
+    lately = shrunk_effects(*trials.late_sums(), precision=outcome.precisions[LATELY])
     expectation, of_users = trials.expect()
     affinities = {
         kind: expectation.add(codes, size, outcome.precisions[kind])

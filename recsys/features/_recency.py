@@ -71,7 +71,7 @@ def late_sums(
     weights: NDArray[np.float64],
     size: int,
     rate: float,
-) -> tuple[NDArray[np.float64], ...]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Count each user's weighted successes, trials, and the successes expected of it, each of shape (size,)."""
     trials, successes = (
         np.bincount(users, counted, minlength=size).astype(np.float64)
@@ -126,7 +126,8 @@ def trends(items: NDArray[np.int32], weights: NDArray[np.float64], size: int) ->
         ``ln((w + 5) / (e + 5))``: w the item's weight, e what its exposures would weigh on average.
 
     """
-    recent, counts = np.bincount(items, weights, minlength=size), np.bincount(items, minlength=size)
+    recent = np.bincount(items, weights, minlength=size).astype(np.float64)
+    counts = np.bincount(items, minlength=size)
     return trends_of(recent, counts, weights.sum() / max(len(weights), 1))
 
 
