@@ -2,6 +2,7 @@
 
 .. code-block:: text
 
+    _totals     all rows, wherever they lie -> figures that decide
     _text       strings of a CSV           -> what they stand for
     _panics     a reader that panics      -> one line
     _sources    path, glob, folder, frame  -> lazy rows

@@ -80,7 +80,7 @@ def describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
     """
     row, reasons = source.private(ROW), source.private(REASONS)
     wanted = broken.lazy().rename({ROW: row, REASONS: reasons})
-    rows = source.rows.with_row_index(row) if len(broken) else source.rows.head(0).with_row_index(row)
+    rows = source.numbered() if len(broken) else source.numbered().head(0)
     texts = [
         _as_written(name, kind).alias(_apart(name, source.types) if name in (ROW, REASONS) else name)
         for name, kind in source.types.items()

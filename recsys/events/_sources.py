@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,7 +16,8 @@ import polars as pl
 from recsys.errors import DataError, InputError, RecsysError, UsageError, cut
 from recsys.events._panics import PanickedError, panics_apart
 from recsys.events._text import as_it_looks, ids_from_text
-from recsys.schema import to_polars
+from recsys.events._totals import Totals, count_here
+from recsys.schema import ROW, to_polars
 
 _FORMATS = {
     "parquet": (".parquet", ".pq"),
@@ -46,6 +47,13 @@ class Source:
         For messages and manifests.
     files : tuple of pathlib.Path
         Empty for a frame in memory.
+    folders : dict of str to list of (str or None)
+        What the ``key=value`` folders say that no column does: one value a file for each key.
+    row : str, optional
+        The column that holds each row's position in the log, of which these rows are a part. Without it they are
+        all of the log.
+    totals : Totals
+        Who counts figures of the whole log.
 
     """
 
@@ -54,6 +62,17 @@ class Source:
     texts: frozenset[str]
     name: str
     files: tuple[Path, ...]
+    folders: dict[str, list[str | None]] = field(default_factory=dict)
+    row: str | None = None
+    totals: Totals = count_here
+
+    def numbered(self, columns: Collection[str] | None = None) -> pl.LazyFrame:
+        """Give each row its position in the log, in the private column `row`, before some of the columns or all."""
+        own = self.private(ROW)
+        wanted = list(self.types) if columns is None else sorted(columns)
+        if self.row is None:
+            return self.rows.select(wanted).with_row_index(own)
+        return self.rows.select(pl.col(self.row).alias(own), *wanted)
 
     def private(self, name: str) -> str:
         """Name a column of ours so that it cannot be one of the log's."""
@@ -124,7 +143,7 @@ def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, na
         for key, values in added.items()
     )
     types = stored | dict.fromkeys(added, pl.String())
-    return Source(rows.drop(path), types, source.texts | set(added), name, files)
+    return Source(rows.drop(path), types, source.texts | set(added), name, files, added)
 
 
 def _refuse_doubled(file: Path, stored: Collection[str]) -> None:

@@ -83,7 +83,7 @@ class RecordsBefore:
 
     def combine(self, kernel: Kernel, how: Mapping[str, str]) -> pl.DataFrame:
         """Do what `recsys.features.Holder` says."""
-        types = {name: "double" for name in how}
+        types = dict.fromkeys(how, "double")
         if "last" in how.values():
             user = dict(self.records.table.dtypes)[USER]
             types = dict.fromkeys(how, "int") | {"time": "timestamp", "user": user}
@@ -177,7 +177,9 @@ def factors_of(
     """Take the factors of the users of some rows, by signal, ascending by id."""
     users = known.select(USER).unique().sort(USER).join(records, on=USER, how="left", maintain_order="left")
     return {
-        name: to_matrix(users[name], width) if name in users.columns else np.zeros((len(users), width), np.float32)
+        name: to_matrix(users[name], width)
+        if name in users.columns
+        else np.zeros((len(users), width), np.float32)
         for name, width in widths.items()
     }
 
@@ -201,7 +203,9 @@ def _with_places(rows: DataFrame, kind: str, index: IdIndex) -> DataFrame:
     places = pl.DataFrame({"id": index.ids, "place": np.arange(len(index), dtype=np.int32)})
     known = session.createDataFrame(to_table(places)).withColumnRenamed("id", kind)
     joined = rows.join(functions.broadcast(known), kind, "left")
-    return joined.drop(kind).withColumn(kind, functions.coalesce("place", functions.lit(UNSEEN))).drop("place")
+    return (
+        joined.drop(kind).withColumn(kind, functions.coalesce("place", functions.lit(UNSEEN))).drop("place")
+    )
 
 
 def _number_users(rows: DataFrame) -> DataFrame:
@@ -218,7 +222,9 @@ def _number_users(rows: DataFrame) -> DataFrame:
     starts = rows.sparkSession.createDataFrame(to_table(firsts))
     within = functions.row_number().over(Window.partitionBy("bucket").orderBy(USER))
     numbered = users.withColumn("within", within).join(functions.broadcast(starts), "bucket")
-    return numbered.select(USER, (functions.col("first") + functions.col("within") - 1).cast("int").alias(NUMBER))
+    return numbered.select(
+        USER, (functions.col("first") + functions.col("within") - 1).cast("int").alias(NUMBER)
+    )
 
 
 def draw_records(records: DataFrame, share: float, seed: int) -> DataFrame:

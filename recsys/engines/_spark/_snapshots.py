@@ -16,7 +16,15 @@ from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, factorise
 from recsys.engines._spark._arrow import collect, to_matrix
 from recsys.engines._spark._log import SparkLog
-from recsys.engines._spark._records import NUMBER, Records, RecordsBefore, UserFactors, combined, draw_records, factors_of
+from recsys.engines._spark._records import (
+    NUMBER,
+    Records,
+    RecordsBefore,
+    UserFactors,
+    combined,
+    draw_records,
+    factors_of,
+)
 from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features import (
@@ -88,9 +96,7 @@ class SparkSnapshots:
     _taken: dict[tuple[datetime, tuple[str, ...]], tuple[Everyone, Snapshot]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, log: SparkLog, settings: ModelSettings, windows: Windows, threads: int = 0
-    ) -> SparkSnapshots:
+    def of(cls, log: SparkLog, settings: ModelSettings, windows: Windows, threads: int = 0) -> SparkSnapshots:
         """Draw the sample, and gather the records of a log.
 
         Parameters
@@ -143,7 +149,9 @@ class SparkSnapshots:
     @cached_property
     def _numbered(self) -> pl.DataFrame:
         """The sample's rows, as records hold them."""
-        rows = self.log.only(USER, ITEM, TIME, CREATED, LIKED, *self.log.signals, *self.records.indices).exposures
+        rows = self.log.only(
+            USER, ITEM, TIME, CREATED, LIKED, *self.log.signals, *self.records.indices
+        ).exposures
         places = [pl.Series(kind, index.codes(rows[kind])) for kind, index in self.records.indices.items()]
         return rows.with_columns(places).sort(TIME, USER, ITEM, maintain_order=True).set_sorted(TIME)
 
@@ -173,12 +181,16 @@ class SparkSnapshots:
         users, items = {}, {}
         for order, name in enumerate((EXPOSED, *(name for name in crowd.outcomes if name != LIKED), LIKED)):
             unit = 1.0 if name == EXPOSED else crowd.outcomes[name].unit
-            rows = before.map_known(_Strengths(name, unit), {"user": "int", "item": "int", "strength": "float"})
+            rows = before.map_known(
+                _Strengths(name, unit), {"user": "int", "item": "int", "strength": "float"}
+            )
             items[name] = np.zeros((len(crowd.indices[ITEM]), self.settings.factors), np.float32)
             if rows.isEmpty():
                 continue
             found = self.factorise(rows, self.settings, spawn_seed(self.settings.seed, order))
-            users[name] = found.users.select(found.users["id"].alias(NUMBER), found.users["features"].alias(name))
+            users[name] = found.users.select(
+                found.users["id"].alias(NUMBER), found.users["features"].alias(name)
+            )
             told = collect(found.items)
             places = crowd.anew[ITEM][told["id"].to_numpy()]
             items[name][places] = to_matrix(told["features"], self.settings.factors)
@@ -217,4 +229,6 @@ class _CountPositive:
     def __call__(self, known: pl.DataFrame) -> pl.DataFrame:
         counts = [float((known[name] > 0).sum()) for name in self.signals]
         places = pl.Series("place", [0] * len(counts), pl.Int32)
-        return pl.DataFrame({"kind": pl.Series(self.signals, dtype=pl.String), "place": places, "rows": counts})
+        return pl.DataFrame(
+            {"kind": pl.Series(self.signals, dtype=pl.String), "place": places, "rows": counts}
+        )
