@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import dataframely as dy
@@ -70,8 +70,6 @@ class Roles:
         Names of the numbers among them. Dwell is a signal.
     groups : tuple of str
         Names of the texts that cut rows into groups.
-    columns : frozenset of str
-        Columns of the log that any role reads.
     totals : Totals
         Who counts figures of the whole log.
 
@@ -82,7 +80,6 @@ class Roles:
     signals: tuple[str, ...]
     outcomes: tuple[str, ...]
     groups: tuple[str, ...] = ()
-    columns: frozenset[str] = frozenset()
     totals: Totals = count_here
 
     @property
@@ -113,6 +110,34 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
         When the source cannot be read after all.
 
     """
+    roles, expressions = _define_roles(source, settings)
+    with reading(source.name):
+        rows = _select_before(source, expressions, settings, as_of)
+    return replace(roles, rows=rows)
+
+
+def columns_read(source: Source, settings: EventsSettings) -> frozenset[str]:
+    """Name the columns of a log that any role reads.
+
+    Parameters
+    ----------
+    source : Source
+    settings : EventsSettings
+
+    Returns
+    -------
+    frozenset of str
+
+    Raises
+    ------
+    ConfigError
+        As `resolve_roles`.
+
+    """
+    return frozenset(_roots(_define_roles(source, settings)[1].values()))
+
+
+def _define_roles(source: Source, settings: EventsSettings) -> tuple[Roles, dict[str, pl.Expr]]:
     wanted = _role_texts(source, settings)
     from_events = set(settings.event_types) if settings.layout == "event_log" else set()
     signals = _declare_numbers(settings.signals, from_events | set(source.types))
@@ -124,11 +149,10 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     groups = _group_texts(source, settings, wanted)
     wanted |= groups
     expressions = {role: _expression(text, role, source, from_events) for role, text in wanted.items()}
-    with reading(source.name):
-        rows = _select_before(source, expressions, settings, as_of)
     texts = frozenset(role for role, text in wanted.items() if text in source.texts)
-    columns = frozenset(_roots(expressions.values()))
-    return Roles(rows, texts, tuple(signals), tuple(outcomes), tuple(groups), columns, source.totals)
+    return Roles(
+        source.rows, texts, tuple(signals), tuple(outcomes), tuple(groups), source.totals
+    ), expressions
 
 
 def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +115,8 @@ def open_source(events: Any) -> Source:
 def _open_files(pattern: str) -> Source:
     with reading(pattern):
         files, root = _files_of(pattern)
-        kind = _format_of(files[0])
-        strange = next((file for file in files if _format_of(file) != kind), None)
+        kind = format_of(files[0])
+        strange = next((file for file in files if format_of(file) != kind), None)
         if strange:
             raise InputError(
                 f"{pattern!r} mixes formats, {files[0].name!r} and {strange.name!r}: give files of one format"
@@ -163,6 +163,27 @@ def _scan(kind: str, files: tuple[Path, ...], path: str | None = None) -> pl.Laz
         return pl.scan_ndjson(paths, infer_schema_length=None, include_file_paths=path)
     # Strings, so that what cannot be read is told from what is missing, and 007 is not 7.
     return pl.scan_csv(paths, infer_schema=False, glob=False, include_file_paths=path)
+
+
+def scan_file(path: str, kind: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Open one of the text files of a log.
+
+    Parameters
+    ----------
+    path : str
+    kind : str
+        csv or ndjson.
+    types : mapping of str to polars.DataType
+        What the whole log has.
+
+    Returns
+    -------
+    polars.LazyFrame
+
+    """
+    if kind == "csv":
+        return _scan(kind, (Path(path),))
+    return pl.scan_ndjson(path, schema=types)
 
 
 def _folder_values(files: tuple[Path, ...], root: Path | None) -> dict[str, list[str | None]]:
@@ -213,7 +234,8 @@ def _is_part(file: Path, root: Path) -> bool:
     return ours and file.name.lower().endswith(_SUFFIXES) and file.is_file()
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Tell the format of a file by its name: parquet, csv or ndjson."""
     for kind, suffixes in _FORMATS.items():
         if path.name.lower().endswith(suffixes):
             return kind
