@@ -8,11 +8,12 @@ import numpy as np
 
 from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, collect_factors, factorise, rows_of
+from recsys.engines._spark._read import read
 from recsys.engines._spark._session import open_session
 from recsys.factors import Factors
 from recsys.matrix import UserItems
 
-__all__ = ["SparkEngine", "SparkFactors", "factorise", "open_session"]
+__all__ = ["SparkEngine", "SparkFactors", "factorise", "open_session", "read"]
 
 
 @dataclass(frozen=True)

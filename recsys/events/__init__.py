@@ -32,7 +32,7 @@ from recsys.events._read import (
     tell_positives,
 )
 from recsys.events._refuse import check_share, count_reasons, describe_refused
-from recsys.events._roles import columns_read
+from recsys.events._roles import Roles, columns_read
 from recsys.events._sources import Source, format_of, open_source, read_table, reading, scan_file
 from recsys.events._totals import HIGH, LOW
 
@@ -44,6 +44,7 @@ __all__ = [
     "EventLog",
     "LogSize",
     "ReadCounts",
+    "Roles",
     "Source",
     "accept_rows",
     "check_share",

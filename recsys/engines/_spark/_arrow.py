@@ -28,14 +28,13 @@ def collect(rows: DataFrame) -> pl.DataFrame:
 
 def to_batches(frame: pl.DataFrame) -> Iterator[pa.RecordBatch]:
     """Hand a frame to Spark, in the plain types that it knows."""
-    table = frame.to_arrow()
-    plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema])
-    yield from table.cast(plain).to_batches()
+    yield from to_table(frame).to_batches()
 
 
 def to_table(frame: pl.DataFrame) -> pa.Table:
     """Hand a frame of the driver to Spark."""
-    return pa.Table.from_batches(to_batches(frame))
+    table = frame.to_arrow()
+    return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
 
 
 def to_matrix(lists: pl.Series, width: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from recsys.config import SparkSettings
+from recsys.engines._spark._failures import first_line
 from recsys.engines._spark._java import check_java
 from recsys.errors import ConfigError
 
@@ -65,9 +66,5 @@ def _start(settings: SparkSettings) -> SparkSession:
         return builder.config(map={**({} if connects else chosen), **settings.options}).getOrCreate()
     except Exception as error:
         raise ConfigError(
-            f"Spark does not start on spark.master = {settings.master!r}: {_first_line(error)}"
+            f"Spark does not start on spark.master = {settings.master!r}: {first_line(error)}"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
