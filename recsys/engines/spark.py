@@ -8,12 +8,13 @@ import numpy as np
 
 from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, collect_factors, factorise, rows_of
+from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
 from recsys.engines._spark._session import open_session
 from recsys.factors import Factors
 from recsys.matrix import UserItems
 
-__all__ = ["SparkEngine", "SparkFactors", "factorise", "open_session", "read"]
+__all__ = ["SparkEngine", "SparkFactors", "SparkLog", "factorise", "open_session", "read"]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,15 @@ from recsys.events._read import (
 )
 from recsys.events._refuse import check_share, count_reasons, describe_refused
 from recsys.events._roles import Roles, columns_read
-from recsys.events._sources import Source, format_of, open_source, read_table, reading, scan_file
+from recsys.events._sources import (
+    Source,
+    folder_values,
+    format_of,
+    open_source,
+    read_table,
+    reading,
+    scan_file,
+)
 from recsys.events._totals import HIGH, LOW
 
 __all__ = [
@@ -54,6 +62,7 @@ __all__ = [
     "describe",
     "describe_refused",
     "end_of",
+    "folder_values",
     "format_of",
     "label_exposures",
     "measure",

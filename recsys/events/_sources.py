@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -133,7 +133,7 @@ def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, na
     if kind == "csv":
         _refuse_doubled(files[0], stored)
     source = Source(rows, stored, frozenset(stored if kind == "csv" else ()), name, files)
-    folders = _folder_values(files, root)
+    folders = folder_values(files, root)
     added = {key: values for key, values in folders.items() if key not in stored}
     if not added:
         return source
@@ -186,8 +186,20 @@ def scan_file(path: str, kind: str, types: Mapping[str, pl.DataType]) -> pl.Lazy
     return pl.scan_ndjson(path, schema=types)
 
 
-def _folder_values(files: tuple[Path, ...], root: Path | None) -> dict[str, list[str | None]]:
-    """Read the ``key=value`` folders below root: one value a file for each key."""
+def folder_values(files: Sequence[PurePath], root: PurePath | None) -> dict[str, list[str | None]]:
+    """Read the ``key=value`` folders below root.
+
+    Parameters
+    ----------
+    files : sequence of pathlib.PurePath
+    root : pathlib.PurePath, optional
+
+    Returns
+    -------
+    dict of str to list of (str or None)
+        One value a file for each key.
+
+    """
     if root is None:
         return {}
     said = [

@@ -11,7 +11,7 @@ import warnings
 
 from recsys.errors import ConfigError
 
-# It looks at pandas while it is imported, and nothing here gives pandas to it.
+# It asks which pandas there is for every map over Arrow batches, and then does not use it.
 warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
 
 try:

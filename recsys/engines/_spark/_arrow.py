@@ -55,6 +55,8 @@ def in_pieces(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pl.DataF
 def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(kind):
         return pa.string()
+    if pa.types.is_large_binary(kind):
+        return pa.binary()
     if pa.types.is_large_list(kind):
         return pa.list_(_plain(kind.value_type))
     return kind

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +14,11 @@ import polars as pl
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, functions, types
 
-from recsys.engines._spark._arrow import to_batches, to_frame, to_table
+from recsys.engines._spark._arrow import collect, to_batches, to_frame, to_table
+from recsys.engines._spark._failures import one_line
 from recsys.engines._spark._stored import carried, carried_as, restored
-from recsys.events import Source, format_of, open_source, reading, scan_file
+from recsys.errors import InputError
+from recsys.events import Source, folder_values, format_of, open_source, reading, scan_file
 
 FILE, PLACE, NUMBER = "file", "place", "number"
 #: A row's number is its file's, then its place in the file: in the order of the log, and known without counting.
@@ -33,12 +37,15 @@ class SparkFiles:
     session : pyspark.sql.SparkSession
     kind : str
         parquet, csv or ndjson.
+    files : tuple of str
+        Their paths, or URLs, in the order of the log.
 
     """
 
     head: Source
     session: SparkSession
     kind: str
+    files: tuple[str, ...]
 
     def rows(self, columns: Iterable[str]) -> DataFrame:
         """Read some columns.
@@ -74,7 +81,7 @@ class SparkFiles:
 
     def _parquet(self, stored: Mapping[str, types.DataType]) -> DataFrame:
         schema = types.StructType([types.StructField(name, kind) for name, kind in stored.items()])
-        files = [_as_url(file) for file in self.head.files]
+        files = [_as_url(file) for file in self.files]
         rows = self.session.read.schema(schema).parquet(*files)
         place = functions.col("_metadata.row_index").alias(PLACE)
         named = [functions.col(_quoted(name)).alias(f"c{i}") for i, name in enumerate(stored)]
@@ -84,8 +91,8 @@ class SparkFiles:
         return self._with_numbers(rows.select(path, place, *named), rows.inputFiles())
 
     def _with_numbers(self, rows: DataFrame, found: list[str]) -> DataFrame:
-        places = {str(_path_of(str(file))): number for number, file in enumerate(self.head.files)}
-        numbers = {_one_slash(url): places[str(_path_of(url))] for url in found}
+        places = {_path_of(file): number for number, file in enumerate(self.files)}
+        numbers = {_one_slash(url): places[_path_of(url)] for url in found}
         table = pl.DataFrame({"path": list(numbers), FILE: pl.Series(list(numbers.values()), dtype=pl.Int32)})
         known = functions.broadcast(self.session.createDataFrame(to_table(table)))
         rows = rows.withColumn("path", functions.regexp_replace("path", "^file:/+", "file:/"))
@@ -96,8 +103,8 @@ class SparkFiles:
     def _texts(self, stored: Mapping[str, types.DataType]) -> DataFrame:
         files = pl.DataFrame(
             {
-                FILE: pl.Series(range(len(self.head.files)), dtype=pl.Int32),
-                "path": [str(Path(file).absolute()) for file in self.head.files],
+                FILE: pl.Series(range(len(self.files)), dtype=pl.Int32),
+                "path": [str(Path(file).absolute()) for file in self.files],
             }
         )
         fields = [types.StructField(FILE, types.IntegerType()), types.StructField(PLACE, types.LongType())]
@@ -172,25 +179,71 @@ def open_files(path: str, session: SparkSession) -> SparkFiles:
         When nothing is there, or the format is not known.
 
     """
+    if "://" in path:
+        return _open_url(path, session)
     source = open_source(path)
     head = replace(source, rows=pl.DataFrame(schema=source.types).lazy())
-    return SparkFiles(head, session, format_of(Path(source.files[0])))
+    kind = format_of(source.files[0])
+    if kind == "parquet":
+        _require_one_schema(head)
+    return SparkFiles(head, session, kind, tuple(str(file) for file in source.files))
+
+
+def _open_url(url: str, session: SparkSession) -> SparkFiles:
+    """Let Spark list what lies where it alone can look; the first file says what columns there are."""
+    with one_line(url):
+        listed = session.read.option("recursiveFileLookup", "true").schema("nothing int").parquet(url)
+        files = sorted(listed.inputFiles(), key=lambda file: PurePosixPath(_path_of(file)))
+        if not files:
+            raise InputError(f"there is no log at {url!r}: check events.path or --events")
+        content = session.read.format("binaryFile").load(_as_url(files[0])).select("content")
+        (stored,) = collect(content.mapInArrow(_read_schema, "footer binary"))["footer"]
+    types = dict(pl.read_ipc_schema(io.BytesIO(stored)))
+    paths = [PurePosixPath(_path_of(file)) for file in files]
+    root = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
+    folders = {key: values for key, values in folder_values(paths, root).items() if key not in types}
+    types |= dict.fromkeys(folders, pl.String())
+    rows = pl.DataFrame(schema=types).lazy()
+    head = Source(rows, types, frozenset(folders), url, (), folders)
+    return SparkFiles(head, session, "parquet", tuple(files))
+
+
+def _read_schema(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for content in to_frame(batch)["content"]:
+            empty = pl.DataFrame(schema=pl.read_parquet_schema(io.BytesIO(content)))
+            footer = io.BytesIO()
+            empty.write_ipc(footer)
+            yield from to_batches(pl.DataFrame({"footer": [footer.getvalue()]}))
+
+
+def _require_one_schema(head: Source) -> None:
+    """Refuse files of several kinds: Spark would take what one of them lacks for null."""
+    wanted = {name: kind for name, kind in head.types.items() if name not in head.folders}
+    for file in head.files[1:]:
+        with reading(head.name), file.open("rb") as stored:
+            found = dict(pl.read_parquet_schema(stored))
+        if found != wanted:
+            odd = min(set(found.items()) ^ set(wanted.items()), key=str)[0]
+            raise InputError(
+                f"{head.name!r} cannot be read: {odd!r} is not alike in {file.name!r} and {head.files[0].name!r}"
+            )
 
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _as_url(file: Path) -> str:
-    """Write the path so that Spark, which takes paths for globs, takes this one for itself."""
-    return "file://" + _GLOBS.sub(r"\\\1", str(file.absolute()))
+def _as_url(file: str) -> str:
+    """Write a path so that Spark, which takes paths for globs, takes this one for itself."""
+    path = unquote(file) if "://" in file else f"file://{Path(file).absolute()}"
+    return _GLOBS.sub(r"\\\1", path)
 
 
 def _one_slash(url: str) -> str:
     return re.sub("^file:/+", "file:/", url)
 
 
-def _path_of(url: str) -> PurePosixPath:
-    return PurePosixPath(
-        unquote(re.sub("^file:/+", "/", url)) if url.startswith("file:") else str(Path(url).absolute())
-    )
+def _path_of(file: str) -> str:
+    """Name a file alike whether it is given as a path or as Spark's URL of it."""
+    return unquote(_one_slash(file)).removeprefix("file:") if ":/" in file else str(Path(file).absolute())

@@ -46,6 +46,10 @@ class SparkLog:
     settle: timedelta = timedelta(0)
     negatives_kept: float = 1.0
 
+    def collect(self) -> pl.DataFrame:
+        """Bring all rows to the driver, sorted by user, item and time."""
+        return collect(self.rows).sort(USER, ITEM, TIME)
+
     def take_users(self, share: float, seed: int) -> EventLog:
         """Bring a share of the users to the driver, each with all its rows.
 

@@ -113,7 +113,7 @@ def _finish(held: Held) -> SparkLog:
             accepted=found["settled"],
             reasons=count_reasons(refused),
         ),
-        files=tuple(str(file) for file in held.files.head.files),
+        files=held.files.files,
         settle=settings.settle,
         negatives_kept=settings.negatives_kept,
     )
@@ -324,7 +324,7 @@ class Held:
             :1
         ]
         sizes = pl.DataFrame(schema={FILE: pl.Int32, "count": pl.Int64})
-        if len(self.files.head.files) > 1:
+        if len(self.files.files) > 1:
             sizes = collect(self.files.rows(one).groupBy(FILE).count()).sort(FILE)
         before = sizes.select(pl.col(FILE).cast(pl.Int64), first=pl.col("count").cum_sum() - pl.col("count"))
         file = (pl.col(ROW) // PLACES).alias(FILE)

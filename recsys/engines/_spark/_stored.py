@@ -11,8 +11,11 @@ from collections.abc import Mapping
 import polars as pl
 from pyspark.sql import types
 
+from recsys.errors import DataError
+
 #: UInt64 has no integer in Spark that holds it.
 _LARGEST_DIGITS = 20
+_LARGEST = 2**63 - 1
 _PLAIN: dict[type[pl.DataType], types.DataType] = {
     pl.Boolean: types.BooleanType(),
     pl.Int8: types.ByteType(),
@@ -68,9 +71,14 @@ def signed(frame: pl.DataFrame) -> pl.DataFrame:
 
     Raises
     ------
-    polars.exceptions.InvalidOperationError
+    DataError
         Where an integer is 2^63 or more.
 
     """
     kinds = {name: _UNSIGNED.get(type(kind)) for name, kind in frame.schema.items()}
+    for name, kind in frame.schema.items():
+        if kind == pl.UInt64 and (frame[name] > _LARGEST).any():
+            raise DataError(
+                f"{name!r} holds integers of 2^63 and more, which Spark does not know: write strings"
+            )
     return frame.with_columns(pl.col(name).cast(kind) for name, kind in kinds.items() if kind is not None)
