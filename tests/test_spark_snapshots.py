@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,13 @@ pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
 from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 
-from recsys.config import ModelSettings, WindowsSettings  # noqa: E402
+from recsys.config import (  # noqa: E402
+    EventsSettings,
+    ModelSettings,
+    OutputSettings,
+    Settings,
+    WindowsSettings,
+)
 from recsys.engines.spark import (  # noqa: E402
     Order,
     Records,
@@ -24,15 +31,17 @@ from recsys.engines.spark import (  # noqa: E402
     SparkLog,
     SparkSnapshots,
     collect,
+    collect_snapshot,
     rank_everyone,
     to_table,
 )
 from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots, spawn_seed  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
+from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
 from recsys.schema import EXPOSED, ITEM, LIKED, USER  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
-from recsys.store import PartWriter  # noqa: E402
+from recsys.store import PartWriter, read_predictions, verify  # noqa: E402
 
 
 def in_spark(log: EventLog, spark: SparkSession) -> SparkLog:
@@ -113,3 +122,45 @@ def test_everyone_is_ranked_as_on_one_machine(
     both = found.join(local, on=[USER, ITEM])
     assert len(both) > 0.99 * len(found)
     np.testing.assert_allclose(both["will_like"], both["will_like_right"], atol=1e-5)
+
+
+def test_a_model_of_everyone_is_collected_whole(snapshots: SparkSnapshots, whole: Snapshot) -> None:
+    sample = snapshots.at(whole.cut)
+    found = collect_snapshot(snapshots.everyone(whole.cut, whole.outcomes[1:]), sample)
+    ours, theirs = (WillLikeModel(one, None).to_files() for one in (found, sample))
+    assert ours == theirs
+
+
+@pytest.fixture(scope="module")
+def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("log")
+    frame.drop("p_like").write_parquet(folder / "log.parquet")
+    return Settings(
+        events=EventsSettings(path=str(folder / "log.parquet"), signals=("long_view",)),
+        model=small.model_copy(update={"cuts": 1}),
+        output=OutputSettings(top_n=10),
+    )
+
+
+def run_with(settings: Settings, engine: str, out: Path) -> Result:
+    model = settings.model.model_copy(update={"engine": engine})
+    output = settings.output.model_copy(update={"path": str(out)})
+    return run(Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1))
+
+
+def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    ours, theirs = (run_with(settings, engine, tmp_path / engine) for engine in ("spark", "local"))
+    assert not verify(tmp_path / "spark").problems
+    assert asdict(ours.counts) == asdict(theirs.counts)
+    entropies = [one.evaluation.metrics["normalized_entropy"].value for one in (ours, theirs)]
+    assert abs(entropies[0] - entropies[1]) < 0.02
+    found, expected = (read_predictions(tmp_path / engine) for engine in ("spark", "local"))
+    assert found.schema == expected.schema
+    assert ours.predictions == len(found) == len(expected)
+    assert set(found[USER]) == set(expected[USER])
+    # The model that was published gives, on this machine, what Spark wrote.
+    model = load_model(tmp_path / "spark", threads=1)
+    pairs = found.select(USER, ITEM)
+    np.testing.assert_allclose(model.predict_proba(pairs)["will_like"], found["will_like"], atol=1e-6)

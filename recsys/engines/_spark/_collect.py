@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -83,7 +84,7 @@ class _Describe:
     def __call__(self, known: pl.DataFrame, user_factors: Mapping[str, NDArray[np.float32]]) -> pl.DataFrame:
         snapshot = describe_members(known, self.crowd, user_factors)
         table = snapshot.entities[USER]
-        columns = {_VALUES: table.values[:-1], _EFFECTS: table.effects[:-1]}
+        columns: dict[str, NDArray[Any]] = {_VALUES: table.values[:-1], _EFFECTS: table.effects[:-1]}
         columns |= {_factors(name): one.user_factors for name, one in snapshot.factors.items()}
         columns[_TASTES] = snapshot.tastes.user_factors
         told = pl.DataFrame(
@@ -137,12 +138,12 @@ def _affinities(found: pl.DataFrame, kind: str, others: int, outcomes: int) -> A
     return Affinities(others, keys.astype(np.int64), values)
 
 
-def _lists(name: str, rows: NDArray[np.floating]) -> pl.Series:
+def _lists(name: str, rows: NDArray[Any]) -> pl.Series:
     width = rows.shape[1]
     return pl.Series(name, np.ascontiguousarray(rows), dtype=pl.Array(_dtype(rows), width)).arr.to_list()
 
 
-def _dtype(rows: NDArray[np.floating]) -> type[pl.Float32] | type[pl.Float64]:
+def _dtype(rows: NDArray[Any]) -> type[pl.Float32] | type[pl.Float64]:
     return pl.Float32 if rows.dtype == np.float32 else pl.Float64
 
 
