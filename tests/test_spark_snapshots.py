@@ -152,7 +152,7 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
     ours, theirs = (run_with(settings, engine, tmp_path / engine) for engine in ("spark", "local"))
-    assert not verify(tmp_path / "spark").problems
+    assert not verify(tmp_path / "spark").damages
     assert asdict(ours.counts) == asdict(theirs.counts)
     entropies = [one.evaluation.metrics["normalized_entropy"].value for one in (ours, theirs)]
     assert abs(entropies[0] - entropies[1]) < 0.02

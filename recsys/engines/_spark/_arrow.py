@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -49,10 +48,7 @@ def map_batches(
     schema: Mapping[str, str],
 ) -> DataFrame:
     """Apply a function to the batches of each part of a table: `schema` has the types of what it gives, by name."""
-    with warnings.catch_warnings():
-        # It looks at pandas, and nothing here gives pandas to it.
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        return rows.mapInArrow(apply, ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
+    return rows.mapInArrow(apply, ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
 
 
 def to_matrix(lists: pl.Series, width: int) -> NDArray[np.float32]:
