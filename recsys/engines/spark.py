@@ -8,13 +8,33 @@ import numpy as np
 
 from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, collect_factors, factorise, rows_of
+from recsys.engines._spark._arrow import collect, to_table
+from recsys.engines._spark._collect import collect_snapshot
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
+from recsys.engines._spark._records import Records
+from recsys.engines._spark._score import Order, rank_everyone
 from recsys.engines._spark._session import open_session
+from recsys.engines._spark._snapshots import Everyone, SparkSnapshots
 from recsys.factors import Factors
 from recsys.matrix import UserItems
 
-__all__ = ["SparkEngine", "SparkFactors", "SparkLog", "factorise", "open_session", "read"]
+__all__ = [
+    "Everyone",
+    "Order",
+    "Records",
+    "SparkEngine",
+    "SparkFactors",
+    "SparkLog",
+    "SparkSnapshots",
+    "collect",
+    "collect_snapshot",
+    "factorise",
+    "open_session",
+    "rank_everyone",
+    "read",
+    "to_table",
+]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,14 @@ from recsys.features._names import (
 from recsys.features._precision import fit_precision
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
-from recsys.features._take import NumberedLog, Snapshots, signal_strengths, take_snapshot, usable_signals
+from recsys.features._take import (
+    NumberedLog,
+    Snapshots,
+    SnapshotSource,
+    signal_strengths,
+    take_snapshot,
+    usable_signals,
+)
 from recsys.features._words import put_in_words
 
 __all__ = [
@@ -72,6 +79,7 @@ __all__ = [
     "NumberedLog",
     "Pairs",
     "Snapshot",
+    "SnapshotSource",
     "Snapshots",
     "SumProducts",
     "as_numbers",

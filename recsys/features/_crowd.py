@@ -26,6 +26,8 @@ class Outcome:
     ----------
     unit : float
         Its median positive value, from which on it counts as a success.
+    positive : int
+        Rows where it is above 0, exposures or not.
     rate : float
         Overall.
     rates : dict of str to ndarray of float64, shape (n + 1,)
@@ -40,6 +42,7 @@ class Outcome:
     """
 
     unit: float
+    positive: int
     rate: float
     rates: dict[str, NDArray[np.float64]]
     effects: dict[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -26,7 +26,7 @@ from recsys.schema import FACTORS_ONLY, ITEM, LIKED, TIME, USER
 
 KIND, PLACE = "kind", "place"
 _EVERYONE, _USERS = "everyone", "users"
-_SUMS = ("successes", "trials", "expected")
+_SUMS, _POSITIVE = ("successes", "trials", "expected"), "positive"
 Kernel: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -138,7 +138,7 @@ class CountExposures:
     @property
     def how(self) -> dict[str, str]:
         """How its columns are combined."""
-        counts = [f"{what}:{name}" for name in self.units for what in _SUMS[:2]]
+        counts = [f"{what}:{name}" for name in self.units for what in (*_SUMS[:2], _POSITIVE)]
         sums = ["rows", "shown", "weight", "ln_rows", "ln_shown", *counts]
         return dict.fromkeys(sums, "sum") | {"age": "min"}
 
@@ -176,6 +176,7 @@ class CountExposures:
             is_known = shown & ~np.isnan(values)
             columns[f"successes:{name}"] = (is_known & (values >= unit)).astype(float)
             columns[f"trials:{name}"] = is_known.astype(float)
+            columns[f"{_POSITIVE}:{name}"] = (values > 0).astype(float)
         return known.select(USER, *self.kinds).with_columns(**{n: pl.Series(c) for n, c in columns.items()})
 
 
@@ -233,6 +234,7 @@ def _begin(
     outcomes = {
         name: Outcome(
             unit,
+            int(counted.whole(_EVERYONE, f"{_POSITIVE}:{name}")),
             rate_of(*(counted.whole(_EVERYONE, f"{what}:{name}") for what in _SUMS[:2])),
             {
                 kind: shrunk_log_odds(*(counted.counts(kind, f"{w}:{name}") for w in _SUMS[:2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,14 @@ from recsys.schema import INSTANT
 
 
 def to_frame(batch: pa.RecordBatch | pa.Table) -> pl.DataFrame:
-    """Take a batch of Spark's in: its instants are UTC, whatever zone the session shows them in."""
+    """Take a batch of Spark's in."""
     frame = pl.from_arrow(batch)
     assert isinstance(frame, pl.DataFrame)
+    return in_utc(frame)
+
+
+def in_utc(frame: pl.DataFrame) -> pl.DataFrame:
+    """Take instants as UTC, whatever zone the session shows them in."""
     zoned = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return frame.with_columns(pl.col(name).dt.convert_time_zone("UTC").cast(INSTANT) for name in zoned)
 
@@ -35,6 +40,15 @@ def to_table(frame: pl.DataFrame) -> pa.Table:
     """Hand a frame of the driver to Spark."""
     table = frame.to_arrow()
     return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
+
+
+def map_batches(
+    rows: DataFrame,
+    apply: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    schema: Mapping[str, str],
+) -> DataFrame:
+    """Apply a function to the batches of each part of a table: `schema` has the types of what it gives, by name."""
+    return rows.mapInArrow(apply, ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
 
 
 def to_matrix(lists: pl.Series, width: int) -> NDArray[np.float32]:

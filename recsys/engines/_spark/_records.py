@@ -17,12 +17,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions
 
-from recsys.engines._spark._arrow import collect, in_pieces, to_batches, to_matrix, to_table
+from recsys.engines._spark._arrow import (
+    collect,
+    in_pieces,
+    in_utc,
+    map_batches,
+    to_batches,
+    to_matrix,
+    to_table,
+)
 from recsys.engines._spark._log import SparkLog, is_drawn
 from recsys.errors import DataError
-from recsys.features import LINKS, Kernel
+from recsys.features import Kernel
 from recsys.matrix import UNSEEN, IdIndex
-from recsys.schema import CREATED, FACTORS_ONLY, ITEM, LIKED, TIME, USER, arrived
+from recsys.schema import CATEGORY, CREATED, CREATOR, FACTORS_ONLY, ITEM, LIKED, TIME, USER, arrived
 from recsys.split import known_before
 
 NUMBER, ROWS = "number", "rows"
@@ -53,7 +61,7 @@ class Records:
     @classmethod
     def of(cls, log: SparkLog) -> Records:
         """Gather each user's rows, and keep them in Spark."""
-        kinds = [kind for kind in (ITEM, *LINKS) if kind in log.rows.columns]
+        kinds = [kind for kind in (ITEM, CREATOR, CATEGORY) if kind in log.rows.columns]
         indices = {kind: IdIndex.of(collect(log.rows.select(kind).distinct())[kind]) for kind in kinds}
         rows = log.rows
         for kind, index in indices.items():
@@ -114,7 +122,7 @@ class RecordsBefore:
         table = self.records.table if factors is None else factors.beside(self.records.table)
         widths = {} if factors is None else factors.widths
         apply = MapKnown(kernel, tuple(schema), self.cut, self.records.settle, widths)
-        return table.mapInArrow(apply, ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
+        return map_batches(table, apply, schema)
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ class _WithoutFactors:
 
 def rows_of(records: pl.DataFrame) -> pl.DataFrame:
     """Lay the rows of records out, in order of time."""
-    rows = records.select(NUMBER, USER, ROWS).explode(ROWS).unnest(ROWS)
+    rows = in_utc(records.select(NUMBER, USER, ROWS).explode(ROWS).unnest(ROWS))
     return rows.sort(TIME, USER, ITEM, maintain_order=True).set_sorted(TIME)
 
 

@@ -181,12 +181,12 @@ class SparkSnapshots:
         users, items = {}, {}
         for order, name in enumerate((EXPOSED, *(name for name in crowd.outcomes if name != LIKED), LIKED)):
             unit = 1.0 if name == EXPOSED else crowd.outcomes[name].unit
+            items[name] = np.zeros((len(crowd.indices[ITEM]), self.settings.factors), np.float32)
+            if name != EXPOSED and not crowd.outcomes[name].positive:
+                continue
             rows = before.map_known(
                 _Strengths(name, unit), {"user": "int", "item": "int", "strength": "float"}
             )
-            items[name] = np.zeros((len(crowd.indices[ITEM]), self.settings.factors), np.float32)
-            if rows.isEmpty():
-                continue
             found = self.factorise(rows, self.settings, spawn_seed(self.settings.seed, order))
             users[name] = found.users.select(
                 found.users["id"].alias(NUMBER), found.users["features"].alias(name)
