@@ -401,6 +401,7 @@ def test_doctor_looks_at_the_machine_and_forecasts(call: Call, world: Path) -> N
     assert (found["rows"], found["users"], found["items"]) == (8_000, 200, log["item_id"].n_unique())
     assert found["forecast_mebibytes"] > 0
     assert found["libraries"]["polars"] == pl.__version__
+    assert "Java" in found["spark"][0]
     assert "cores" in call("doctor").out
 
 

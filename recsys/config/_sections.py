@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recsys.config._times import Duration, Instant
+
+#: Counted once an entry; see `recsys.engines.spark` and tests/benchmarks/LOG.md.
+SPARK_REGULARIZATION = 1.0
 
 
 class _Section(BaseModel):
@@ -89,7 +92,8 @@ class WindowsSettings(_Section):
 class ModelSettings(_Section):
     """How factors, rates, head and calibrator are fitted.
 
-    `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence ``1 + alpha * r``.
+    `regularization` and `alpha` are those of Hu, Koren and Volinsky (2008), confidence ``1 + alpha * r``. Spark
+    counts the regularization of a row once for each of its entries, hence another default there: 1.
     `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users of the calibrate window
     better. It learns from `cuts` cuts, spread over that window. `l2` is the ridge penalty of the logistic
     head on standardised features; None takes the one of 10 to 1000 that predicts held-out users best;
@@ -126,6 +130,13 @@ class ModelSettings(_Section):
     warm_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
     cold_every: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regularization_of_the_engine(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("engine") == "spark":
+            return {"regularization": SPARK_REGULARIZATION, **values}
+        return values
 
     @model_validator(mode="after")
     def _spark_starts_afresh(self) -> ModelSettings:

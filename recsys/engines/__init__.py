@@ -6,11 +6,12 @@ import importlib
 from typing import Protocol, cast
 
 from recsys.config import ModelSettings
+from recsys.engines._java import OLDEST_JAVA, check_java, find_java
 from recsys.engines.local import LocalEngine
 from recsys.factors import Factors
 from recsys.matrix import UserItems
 
-__all__ = ["Engine", "LocalEngine", "engine_for"]
+__all__ = ["OLDEST_JAVA", "Engine", "LocalEngine", "check_java", "engine_for", "find_java"]
 
 
 class Engine(Protocol):

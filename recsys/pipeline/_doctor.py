@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.metadata
 import os
 import platform
@@ -10,6 +11,7 @@ from typing import Any
 
 from recsys import events
 from recsys.config import Settings
+from recsys.engines import OLDEST_JAVA, find_java
 
 _LIBRARIES = (
     "recsys",
@@ -22,6 +24,7 @@ _LIBRARIES = (
     "typer",
     "pandas",
     "optuna",
+    "pyspark",
 )
 #: Interpreter, libraries and candidates, then bytes a row of the log; fitted to the peaks that
 #: tests/benchmarks/main_job.py measured: 424 MiB for 50,000 rows, 1,369 MiB for 983,643.
@@ -38,7 +41,7 @@ def diagnose(settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict of str to value
-        `python`, `platform`, `cores`, `memory_mebibytes`, `libraries`, `blas`; with a log also `rows`,
+        `python`, `platform`, `cores`, `memory_mebibytes`, `libraries`, `blas`, `spark`; with a log also `rows`,
         `users`, `items` and `forecast_mebibytes`.
 
     """
@@ -49,6 +52,7 @@ def diagnose(settings: Settings) -> dict[str, Any]:
         "memory_mebibytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "blas": _blas(),
+        "spark": _spark(),
     }
     if settings.events.path is not None:
         found |= _forecast(settings)
@@ -68,6 +72,22 @@ def _blas() -> list[str]:
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return [f"{pool['internal_api']} {pool['version']} with {pool['num_threads']} threads" for pool in pools]
+
+
+def _spark() -> list[str]:
+    """Say what Spark would find, and what to install where it would not."""
+    found = find_java()
+    if found is None:
+        return [f'no Java: model.engine = "spark" needs Java {OLDEST_JAVA} or later']
+    java, major = found
+    old = f", too old: install {OLDEST_JAVA} or later" if major is not None and major < OLDEST_JAVA else ""
+    native = [name for name in ("blas", "lapack") if ctypes.util.find_library(name)]
+    said = (
+        "native BLAS"
+        if len(native) == 2
+        else "no native BLAS: install libblas3 and liblapack3 for a faster ALS"
+    )
+    return [f"Java {major or 'of unknown version'} at {java}{old}", said]
 
 
 def _forecast(settings: Settings) -> dict[str, Any]:

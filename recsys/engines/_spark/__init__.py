@@ -2,9 +2,18 @@
 
 .. code-block:: text
 
-    _java       this machine               -> the Java that Spark would run on
     _session    settings                   -> the open session, or a new one
+    _failures   what Spark says            -> the one line that matters
+    _arrow      Spark's batches            <-> frames
+    _stored     columns of a file          <-> columns that Spark carries without loss
+    _files      paths or URLs              -> rows, numbered as in the log
+    _read       rows                       -> accepted ones, refused ones with reasons
+    _log        what was read              -> SparkLog
     _als        user, item, strength       -> factors of users and items
+    _records    SparkLog                   -> one record a user, at a cut
+    _snapshots  records                    -> what everyone tells, and a snapshot of some users
+    _collect    records                    -> a snapshot of everyone
+    _score      records, model             -> files of predictions
 """
 
 import warnings

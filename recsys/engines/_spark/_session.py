@@ -9,8 +9,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from recsys.config import SparkSettings
+from recsys.engines import check_java
 from recsys.engines._spark._failures import first_line
-from recsys.engines._spark._java import check_java
 from recsys.errors import ConfigError
 
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from recsys.errors import ConfigError
 
@@ -12,13 +13,27 @@ from recsys.errors import ConfigError
 OLDEST_JAVA = 17
 
 
-def find_java() -> tuple[Path, int | None] | None:
-    """Find the Java of JAVA_HOME, else of PATH, and its major version where its folder tells it.
+class Java(NamedTuple):
+    """A Java of this machine.
+
+    Attributes
+    ----------
+    program : pathlib.Path
+    major : int or None
+        Its version, where its folder tells it.
+
+    """
+
+    program: Path
+    major: int | None
+
+
+def find_java() -> Java | None:
+    """Find the Java of JAVA_HOME, else of PATH.
 
     Returns
     -------
-    (pathlib.Path, int or None) or None
-        None where there is no Java.
+    Java or None
 
     """
     home = os.environ.get("JAVA_HOME")
@@ -26,7 +41,7 @@ def find_java() -> tuple[Path, int | None] | None:
     java = next(
         (found for found in (Path(folder) / "java" for folder in folders) if _is_program(found)), None
     )
-    return None if java is None else (java, _major_version(java.resolve().parents[1] / "release"))
+    return None if java is None else Java(java, _major_version(java.resolve().parents[1] / "release"))
 
 
 def check_java() -> None:
