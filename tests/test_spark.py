@@ -152,7 +152,7 @@ def test_a_log_at_a_url_is_read_as_one_on_this_machine(spark: SparkSession, tmp_
 
 
 def test_it_works_in_processes_of_their_own(tmp_path: Path) -> None:
-    """Two workers that share nothing with the driver, as on a cluster: the quality floor, and a log."""
+    """Two workers that share nothing with the driver, as on a cluster: the quality floor, and a small log."""
     script = f"""
 from pathlib import Path
 from recsys.config import SparkSettings
@@ -161,7 +161,7 @@ from test_spark import *
 options = {{"spark.sql.shuffle.partitions": 2, "spark.ui.enabled": "false"}}
 spark = open_session(SparkSettings(master="local-cluster[2,1,2048]", options=options))
 TestSparkEngine().test_held_out_likes_rank_far_above_popularity(SparkEngine(), 0)
-test_files_in_folders_are_one_log(spark, Path({str(tmp_path)!r}), "parquet")
+test_a_hostile_log_is_read_as_on_one_machine(spark, Path({str(tmp_path)!r}), "typed_case", 6)
 print(spark.sparkContext.master)
 """
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
