@@ -12,6 +12,6 @@
 """
 
 from recsys.factors._factors import Factors
-from recsys.factors._top_n import TopN
+from recsys.factors._top_n import Ranker, TopN
 
-__all__ = ["Factors", "TopN"]
+__all__ = ["Factors", "Ranker", "TopN"]
