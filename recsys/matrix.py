@@ -123,13 +123,15 @@ def median_positive(values: NDArray[np.float64]) -> float:
     return float(np.median(positive)) if len(positive) else 1.0
 
 
-def strengths(values: NDArray[np.float64]) -> NDArray[np.float32]:
+def strengths(values: NDArray[np.float64], unit: float | None = None) -> NDArray[np.float32]:
     """Scale a signal so that its median positive value is 1.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
         Non-negative; NaN is unknown.
+    unit : float, optional
+        The median, where these are some of the values. Default: theirs.
 
     Returns
     -------
@@ -142,7 +144,8 @@ def strengths(values: NDArray[np.float64]) -> NDArray[np.float32]:
     [0.0, 0.25, 0.75, 1.25, 10.0, nan]
 
     """
-    return np.minimum(values / median_positive(values), MAX_STRENGTH).astype(np.float32)
+    unit = median_positive(values) if unit is None else unit
+    return np.minimum(values / unit, MAX_STRENGTH).astype(np.float32)
 
 
 def interactions(

@@ -8,7 +8,7 @@ result is null passes, each one says what null means.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dataframely as dy
@@ -171,6 +171,26 @@ def validated(frame: pl.DataFrame, schema: type[dy.Schema]) -> pl.DataFrame:
     """
     schema.validate(frame.select(schema.column_names()))
     return frame
+
+
+def as_predictions(ranked: pl.DataFrame, day: date, version: str) -> pl.DataFrame:
+    """Stamp a ranking with its day and its model, and hold it against the contract.
+
+    Parameters
+    ----------
+    ranked : polars.DataFrame
+        As `WillLikeModel.recommend` gives it.
+    day : datetime.date
+    version : str
+
+    Returns
+    -------
+    polars.DataFrame
+        As `Predictions` says.
+
+    """
+    stamps = {"as_of": pl.lit(day), "model_version": pl.lit(version)}
+    return validated(ranked.with_columns(**stamps).select(Predictions.column_names()), Predictions)
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,11 @@ from scipy.special import expit
 from recsys.config import ModelSettings
 from recsys.events import EventLog, read_events
 
-# Its checks are asserts too.
-pytest.register_assert_rewrite("pages")
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Their checks are asserts too.
+pytest.register_assert_rewrite("pages", "engines")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 12
@@ -114,3 +117,26 @@ def log(frame: pl.DataFrame, read_exposures: Callable[..., EventLog]) -> EventLo
 def day() -> Callable[[float], datetime]:
     """Name an instant by its day in the log."""
     return lambda number: START + timedelta(days=number)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Open Spark on two threads, for small work: little to compile, few parts, no page."""
+    pytest.importorskip("pyspark", reason="needs the extra spark")
+    from recsys.config import SparkSettings
+    from recsys.engines.spark import open_session
+    from recsys.errors import ConfigError
+
+    options = {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "2",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+    }
+    try:
+        session = open_session(SparkSettings(master="local[2]", options=options))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    yield session
+    session.stop()

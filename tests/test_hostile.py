@@ -93,18 +93,18 @@ def test_a_reader_that_panics_is_told_of_in_one_line_and_what_else_was_said_come
         raise pl.exceptions.PanicException("assertion failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.events._read.parse_columns", panic)
+        patch.setattr("recsys.events._accept.parse_columns", panic)
         said = hostile.call(["check", "-q", "--events", str(path)])
     assert (said.status, said.native, said.err.count("\n")) == (66, "", 1)
     assert "is damaged, its reader gave up: assertion failed" in said.err
 
-    honest = recsys.events._read.parse_columns
+    honest = recsys.events._accept.parse_columns
 
     def warn(*given: Any) -> Any:
         os.write(2, b"a word of warning\n")
         return honest(*given)
 
-    monkeypatch.setattr("recsys.events._read.parse_columns", warn)
+    monkeypatch.setattr("recsys.events._accept.parse_columns", warn)
     assert hostile.call(["check", "-q", "--events", str(path)]).native == "a word of warning\n"
 
 

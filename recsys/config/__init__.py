@@ -22,6 +22,7 @@ from recsys.config._sections import (
     ModelSettings,
     OutputSettings,
     Settings,
+    SparkSettings,
     WindowsSettings,
 )
 from recsys.config._sources import CONFIG_NAME, ENV_PREFIX, build_settings, load_settings
@@ -38,6 +39,7 @@ __all__ = [
     "ModelSettings",
     "OutputSettings",
     "Settings",
+    "SparkSettings",
     "WindowsSettings",
     "build_settings",
     "load_settings",

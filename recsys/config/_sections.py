@@ -101,12 +101,13 @@ class ModelSettings(_Section):
     `head_rows` exposures, of more from a random sample. `solver` is who takes the steps of a
     factorisation: implicit, our own compiled for this machine (equal but for rounding), or auto, the compiled
     one where the factorisation is large enough to be worth loading it.
+    `engine` spark is for logs that no longer fit this machine, see `SparkSettings`; it needs the extra of that name.
     With `warm_start` the factorisations that are published start from those of the newest model of an earlier
     as_of, and stop when an iteration lowers the loss by less than the share `warm_tolerance`; every `cold_every`
     runs they start afresh.
     """
 
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "spark"] = "local"
     solver: Literal["auto", "compiled", "implicit"] = "auto"
     head: Literal["logistic", "gbm", "auto"] = "logistic"
     factors: Annotated[int, Field(ge=1, le=4096)] = 64
@@ -125,6 +126,27 @@ class ModelSettings(_Section):
     warm_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
     cold_every: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _spark_starts_afresh(self) -> ModelSettings:
+        if self.warm_start and self.engine == "spark":
+            raise ValueError(
+                'warm_start needs engine = "local": the ALS of Spark cannot start from given factors'
+            )
+        return self
+
+
+class SparkSettings(_Section):
+    """Where Spark runs, for `model.engine` spark; a session that is already open is used as it is.
+
+    `master` is what spark-submit takes: local[*] is this machine, spark://host:7077, k8s://host or yarn a cluster,
+    sc://host:15002 Spark Connect. `options` are Spark's own, as in ``{ "spark.executor.memory" = "8g" }``.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    master: Annotated[str, Field(min_length=1)] = "local[*]"
+    options: dict[str, str] = Field(default_factory=dict)
 
 
 class EvaluationSettings(_Section):
@@ -202,6 +224,7 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     windows: WindowsSettings = WindowsSettings()
     model: ModelSettings = ModelSettings()
+    spark: SparkSettings = SparkSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     audit: AuditSettings = AuditSettings()
     gates: GatesSettings = GatesSettings()

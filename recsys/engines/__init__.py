@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import importlib
+from typing import Protocol, cast
 
 from recsys.config import ModelSettings
 from recsys.engines.local import LocalEngine
@@ -53,6 +54,12 @@ def engine_for(settings: ModelSettings, threads: int = 0) -> Engine:
     -------
     Engine
 
+    Raises
+    ------
+    ConfigError
+        When what the engine needs is not installed.
+
     """
-    engines = {"local": LocalEngine}
-    return engines[settings.engine](threads)
+    # By its name, so that only whoever asks for Spark needs it.
+    module = importlib.import_module(f"recsys.engines.{settings.engine}")
+    return cast(Engine, getattr(module, f"{settings.engine.capitalize()}Engine")(threads))

@@ -18,7 +18,7 @@ from recsys.evaluation._evaluation import Evaluation
 from recsys.evaluation._score import Ranking, score_calibration, score_ranking
 from recsys.evaluation._segments import Scored, count_forecasts, score_days, score_segments
 from recsys.events import EventLog, read
-from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots, reads
+from recsys.features import COUNT, DOT, RATE, TASTE, Snapshots, SnapshotSource, reads
 from recsys.inference import Estimate, paired_difference, probability_metrics
 from recsys.matrix import distinct_codes
 from recsys.metrics import binary_entropy, log_losses, reliability_curve, reliability_null_band, user_aucs
@@ -77,12 +77,12 @@ def evaluate(
     return evaluate_procedure(Snapshots(log, settings.model, threads), windows, settings)
 
 
-def evaluate_procedure(snapshots: Snapshots, windows: Windows, settings: Settings) -> Evaluation:
+def evaluate_procedure(snapshots: SnapshotSource, windows: Windows, settings: Settings) -> Evaluation:
     """Score ``fit(calibrate_from, test_from)`` on [test_from, as_of), beside its baselines.
 
     Parameters
     ----------
-    snapshots : Snapshots
+    snapshots : SnapshotSource
     windows : Windows
     settings : Settings
         `settings.model` is that of the snapshots.

@@ -2,6 +2,7 @@
 
 .. code-block:: text
 
+    _totals     all rows, wherever they lie -> figures that decide
     _text       strings of a CSV           -> what they stand for
     _panics     a reader that panics      -> one line
     _sources    path, glob, folder, frame  -> lazy rows
@@ -9,6 +10,7 @@
     _roles      columns and SQL            -> one column a role
     _parse      values as stored           -> canonical types
     _refuse     rules                      -> accepted rows, refused rows with reasons
+    _accept     a log, or a part of one    -> its rows held against the rules
     _read       duplicates, labels, as-of  -> EventLog
     _fold       one row an event           -> one row an exposure
     _profile    EventLog                   -> figures a person can read
@@ -16,20 +18,61 @@
     _propose    a log nobody described yet -> a commented recsys.toml
 """
 
+from recsys.events._accept import Accepted, accept_rows, label_exposures
 from recsys.events._profile import LogSize, describe, measure, profile
 from recsys.events._propose import propose_config
-from recsys.events._read import EventLog, ReadCounts, read, read_events
-from recsys.events._sources import read_table
+from recsys.events._read import (
+    KEY,
+    EventLog,
+    ReadCounts,
+    chosen,
+    end_of,
+    read,
+    read_events,
+    tell_positives,
+)
+from recsys.events._refuse import check_share, count_reasons, describe_refused
+from recsys.events._roles import Roles, columns_read
+from recsys.events._sources import (
+    Source,
+    folder_values,
+    format_of,
+    open_source,
+    read_table,
+    reading,
+    scan_file,
+)
+from recsys.events._totals import HIGH, LOW
 
 __all__ = [
+    "HIGH",
+    "KEY",
+    "LOW",
+    "Accepted",
     "EventLog",
     "LogSize",
     "ReadCounts",
+    "Roles",
+    "Source",
+    "accept_rows",
+    "check_share",
+    "chosen",
+    "columns_read",
+    "count_reasons",
     "describe",
+    "describe_refused",
+    "end_of",
+    "folder_values",
+    "format_of",
+    "label_exposures",
     "measure",
+    "open_source",
     "profile",
     "propose_config",
     "read",
     "read_events",
     "read_table",
+    "reading",
+    "scan_file",
+    "tell_positives",
 ]

@@ -6,7 +6,7 @@ import polars as pl
 
 from recsys.errors import ConfigError
 from recsys.events._roles import EVENT_TYPE, Roles
-from recsys.events._text import ids_from_text, number_from_text
+from recsys.events._text import id_figures, number_from_text, read_ids
 from recsys.events._times import TEXT
 from recsys.schema import CATEGORY, CREATED, CREATOR, HISTORY_ONLY, IS_RANDOM, ITEM, ROW, SESSION, TIME, USER
 
@@ -54,9 +54,10 @@ def parse_text_ids(parsed: pl.DataFrame, roles: Roles) -> pl.DataFrame:
 
     """
     stray = {USER: _STRAY, ITEM: _STRAY, CREATOR: 0.0, CATEGORY: 0.0, SESSION: 0.0}
-    return parsed.with_columns(
-        ids_from_text(parsed[role], share) for role, share in stray.items() if role in roles.texts
-    )
+    asked = [role for role in stray if role in roles.texts]
+    figures = {figure: count for role in asked for figure, count in id_figures(role).items()}
+    counted = roles.totals("ids", parsed.lazy(), figures) if asked else {}
+    return parsed.with_columns(read_ids(role, counted, stray[role]) for role in asked)
 
 
 def _parse(role: str, kind: pl.DataType) -> pl.Expr:

@@ -10,10 +10,10 @@ import polars as pl
 
 from recsys.config import EventsSettings, build_settings
 from recsys.errors import ConfigError, DataError, UsageError
+from recsys.events._accept import Accepted, accept_rows, label_exposures
 from recsys.events._fold import first_of_each, fold_events
-from recsys.events._parse import parse_columns, parse_text_ids
-from recsys.events._refuse import apply_rules, check_share, count_reasons, describe_refused
-from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles, resolve_roles
+from recsys.events._refuse import check_share, count_reasons, describe_refused
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles
 from recsys.events._sources import open_source, reading
 from recsys.schema import (
     FACTORS_ONLY,
@@ -26,7 +26,8 @@ from recsys.schema import (
     arrived,
 )
 
-_KEY = (USER, ITEM, TIME, EVENT_TYPE)
+#: Rows with all of these equal are one.
+KEY = (USER, ITEM, TIME, EVENT_TYPE)
 
 
 @dataclass(frozen=True)
@@ -204,18 +205,14 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         The log is empty, more than `max_refused` of it was refused, or it holds no like at all.
 
     """
-    if as_of is not None and as_of.tzinfo is None:
-        raise UsageError(f"as_of needs its zone, as in {as_of.isoformat()}Z")
-    source = open_source(_chosen(events, settings))
-    roles = resolve_roles(source, settings, as_of)
+    source = open_source(chosen(settings, as_of, events))
+    accepted = accept_rows(source, settings, as_of)
+    roles = accepted.roles
     with reading(source.name):
-        parsed = parse_text_ids(parse_columns(roles).collect(), roles)
-        accepted, broken = apply_rules(parsed, roles)
-        refused = describe_refused(source, broken)
-    until = "" if as_of is None else f" before as_of = {as_of.isoformat()}"
-    check_share(len(parsed), refused, settings.max_refused, f"{source.name!r}{until}")
-    unique = first_of_each(accepted, [name for name in _KEY if name in accepted.columns])
-    as_of = _end_of(unique) if as_of is None else as_of.astimezone(UTC)
+        refused = describe_refused(source, accepted.broken)
+    check_share(accepted.read, refused, settings.max_refused, source.name, as_of)
+    unique = first_of_each(accepted.rows, [name for name in KEY if name in accepted.rows.columns])
+    as_of = end_of(unique[TIME].max()) if as_of is None else as_of.astimezone(UTC)
     exposures = _label(unique, roles, settings)
     is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle)
     settled = exposures.filter(is_settled)
@@ -226,7 +223,7 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
         signals=roles.signals,
         outcomes=roles.outcomes,
         positives_only=_positives_only(settled, source.name),
-        counts=_count(parsed, refused, accepted, unique, exposures, settled, settings),
+        counts=_count(accepted, refused, unique, exposures, settled, settings),
         files=tuple(str(file) for file in source.files),
         settle=settings.settle,
         unsettled=exposures.filter(~is_settled).drop(ROW),
@@ -235,9 +232,8 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
 
 
 def _count(
-    parsed: pl.DataFrame,
+    accepted: Accepted,
     refused: pl.DataFrame,
-    accepted: pl.DataFrame,
     unique: pl.DataFrame,
     exposures: pl.DataFrame,
     settled: pl.DataFrame,
@@ -245,9 +241,9 @@ def _count(
 ) -> ReadCounts:
     twice = _views_twice(unique, exposures, settings)
     return ReadCounts(
-        read=len(parsed),
+        read=accepted.read,
         refused=len(refused),
-        duplicates=len(accepted) - len(unique) + twice,
+        duplicates=len(accepted.rows) - len(unique) + twice,
         unsettled=len(exposures) - len(settled),
         folded=len(unique) - twice - len(exposures),
         likes_without_view=_likes_without_view(settled, settings),
@@ -256,27 +252,24 @@ def _count(
     )
 
 
-def _chosen(events: Any, settings: EventsSettings) -> Any:
+def chosen(settings: EventsSettings, as_of: datetime | None = None, events: Any = None) -> Any:
+    """Choose the log to read, and hold as_of to having a zone."""
+    if as_of is not None and as_of.tzinfo is None:
+        raise UsageError(f"as_of needs its zone, as in {as_of.isoformat()}Z")
     events = settings.path if events is None else events
     if events is None:
         raise ConfigError("events.path is not set: write it into recsys.toml or give --events PATH")
     return events
 
 
-def _end_of(rows: pl.DataFrame) -> datetime:
-    last: datetime = rows.select(pl.col(TIME).max()).item()
-    return last + timedelta(microseconds=1)
+def end_of(last: Any) -> datetime:
+    """Say when a log ends whose last row is at an instant: just after it."""
+    end: datetime = last + timedelta(microseconds=1)
+    return end
 
 
 def _label(rows: pl.DataFrame, roles: Roles, settings: EventsSettings) -> pl.DataFrame:
-    """Give every row its like and the flags that say what it may feed."""
-    if settings.layout == "event_log":
-        rows = fold_events(rows, settings, roles)
-    has_like = LIKED in rows.columns
-    if not has_like:
-        rows = rows.with_columns(pl.lit(1.0).alias(LIKED), pl.lit(True).alias(FACTORS_ONLY))
-    absent = [pl.lit(False).alias(name) for name in (HISTORY_ONLY, FACTORS_ONLY) if name not in rows.columns]
-    return rows.with_columns(pl.col(LIKED) == 1.0, *absent)
+    return label_exposures(fold_events(rows, settings, roles) if settings.layout == "event_log" else rows)
 
 
 def _views_twice(events: pl.DataFrame, exposures: pl.DataFrame, settings: EventsSettings) -> int:
@@ -292,8 +285,33 @@ def _likes_without_view(exposures: pl.DataFrame, settings: EventsSettings) -> in
 
 
 def _positives_only(exposures: pl.DataFrame, name: str) -> bool:
-    if not exposures[LIKED].any():
+    liked = int(exposures[LIKED].sum())
+    return tell_positives(liked, int((~exposures[LIKED] & ~exposures[FACTORS_ONLY]).sum()), name)
+
+
+def tell_positives(liked: int, unliked: int, name: str) -> bool:
+    """Say whether a log holds likes only, and refuse one that holds none.
+
+    Parameters
+    ----------
+    liked : int
+        Exposures.
+    unliked : int
+        Exposures of which it is known that they were not liked.
+    name : str
+        The log's name in messages.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    DataError
+
+    """
+    if not liked:
         raise DataError(
             f"no row of {name!r} is liked: check columns.like, or event_types.like for an event log"
         )
-    return not (~exposures[LIKED] & ~exposures[FACTORS_ONLY]).any()
+    return not unliked

@@ -80,7 +80,7 @@ def describe_refused(source: Source, broken: pl.DataFrame) -> pl.DataFrame:
     """
     row, reasons = source.private(ROW), source.private(REASONS)
     wanted = broken.lazy().rename({ROW: row, REASONS: reasons})
-    rows = source.rows.with_row_index(row) if len(broken) else source.rows.head(0).with_row_index(row)
+    rows = source.numbered() if len(broken) else source.numbered().head(0)
     texts = [
         _as_written(name, kind).alias(_apart(name, source.types) if name in (ROW, REASONS) else name)
         for name, kind in source.types.items()
@@ -106,7 +106,9 @@ def _as_written(name: str, kind: pl.DataType) -> pl.Expr:
     return writable.otherwise(raw.to_physical().cast(pl.String))
 
 
-def check_share(read: int, refused: pl.DataFrame, max_refused: float, what: str) -> None:
+def check_share(
+    read: int, refused: pl.DataFrame, max_refused: float, name: str, as_of: datetime | None
+) -> None:
     """Refuse an empty log, and one of which too much was refused.
 
     Parameters
@@ -116,8 +118,9 @@ def check_share(read: int, refused: pl.DataFrame, max_refused: float, what: str)
     refused : polars.DataFrame
     max_refused : float
         Largest share of refused rows.
-    what : str
-        The log's name in messages.
+    name : str
+        The log's, in messages.
+    as_of : datetime.datetime, optional
 
     Raises
     ------
@@ -127,6 +130,7 @@ def check_share(read: int, refused: pl.DataFrame, max_refused: float, what: str)
         More than `max_refused`, or all of them.
 
     """
+    what = repr(name) + ("" if as_of is None else f" before as_of = {as_of.isoformat()}")
     if read == 0:
         raise DataError(f"there are no rows in {what}: check the log, its time column and as_of")
     if len(refused) <= max_refused * read and len(refused) < read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import dataframely as dy
@@ -13,8 +13,9 @@ import polars as pl
 from recsys.config import EventsSettings
 from recsys.errors import ConfigError, nearest
 from recsys.events._sources import Source, first_line, reading
-from recsys.events._text import as_it_looks
+from recsys.events._text import look_figures, read_look
 from recsys.events._times import read_creation, rows_before
+from recsys.events._totals import Totals, count_here
 from recsys.schema import (
     CATEGORY,
     CREATED,
@@ -69,6 +70,8 @@ class Roles:
         Names of the numbers among them. Dwell is a signal.
     groups : tuple of str
         Names of the texts that cut rows into groups.
+    totals : Totals
+        Who counts figures of the whole log.
 
     """
 
@@ -77,6 +80,7 @@ class Roles:
     signals: tuple[str, ...]
     outcomes: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    totals: Totals = count_here
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -106,6 +110,34 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
         When the source cannot be read after all.
 
     """
+    roles, expressions = _define_roles(source, settings)
+    with reading(source.name):
+        rows = _select_before(source, expressions, settings, as_of)
+    return replace(roles, rows=rows)
+
+
+def columns_read(source: Source, settings: EventsSettings) -> frozenset[str]:
+    """Name the columns of a log that any role reads.
+
+    Parameters
+    ----------
+    source : Source
+    settings : EventsSettings
+
+    Returns
+    -------
+    frozenset of str
+
+    Raises
+    ------
+    ConfigError
+        As `resolve_roles`.
+
+    """
+    return frozenset(_roots(_define_roles(source, settings)[1].values()))
+
+
+def _define_roles(source: Source, settings: EventsSettings) -> tuple[Roles, dict[str, pl.Expr]]:
     wanted = _role_texts(source, settings)
     from_events = set(settings.event_types) if settings.layout == "event_log" else set()
     signals = _declare_numbers(settings.signals, from_events | set(source.types))
@@ -117,10 +149,10 @@ def resolve_roles(source: Source, settings: EventsSettings, as_of: datetime | No
     groups = _group_texts(source, settings, wanted)
     wanted |= groups
     expressions = {role: _expression(text, role, source, from_events) for role, text in wanted.items()}
-    with reading(source.name):
-        rows = _select_before(source, expressions, settings, as_of)
     texts = frozenset(role for role, text in wanted.items() if text in source.texts)
-    return Roles(rows, texts, tuple(signals), tuple(outcomes), tuple(groups))
+    return Roles(
+        source.rows, texts, tuple(signals), tuple(outcomes), tuple(groups), source.totals
+    ), expressions
 
 
 def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
@@ -233,15 +265,15 @@ def _select_before(
     """Compute the time, leave out what is too late, then compute the rest."""
     row, time = source.private(ROW), source.private(TIME)
     roots = _roots(expressions.values())
-    rows = source.rows.select(sorted(roots)).with_row_index(row)
+    rows = source.numbered(roots)
     if roots & source.texts:
         rows = rows.collect().lazy()
     rows = _add_columns(rows, {TIME: expressions[TIME]}, source)
-    rows = rows_before(rows, time, settings.time_unit, as_of)
+    rows = rows_before(rows, time, settings.time_unit, as_of, source.totals)
     others = {role: expression for role, expression in expressions.items() if role != TIME}
     rows = _add_columns(rows, others, source)
     if CREATED in expressions:
-        rows = read_creation(rows, source.private(CREATED), as_of)
+        rows = read_creation(rows, source.private(CREATED), as_of, source.totals)
     kept = [pl.col(source.private(role)).alias(role) for role in expressions]
     return rows.select(pl.col(row).alias(ROW), *kept)
 
@@ -250,11 +282,13 @@ def _add_columns(rows: pl.LazyFrame, expressions: dict[str, pl.Expr], source: So
     """Add the roles under private names; inside an expression the strings of a CSV mean what they look like."""
     columns = {role: expression for role, expression in expressions.items() if _is_column(expression)}
     computed = {role: expression for role, expression in expressions.items() if role not in columns}
-    texts = _roots(computed.values()) & source.texts
+    texts = sorted(_roots(computed.values()) & source.texts)
     typed = rows
     if texts:
-        frame = rows.collect()
-        typed = frame.with_columns(as_it_looks(frame[name], share=0.5) for name in texts).lazy()
+        rows = rows.collect().lazy()
+        figures = {figure: count for name in texts for figure, count in look_figures(name).items()}
+        counted = source.totals(f"how the texts of {', '.join(computed)} look", rows, figures)
+        typed = rows.with_columns(read_look(name, counted, share=0.5) for name in texts)
     for role, expression in computed.items():
         _check_gives_rows(expression, role, typed.collect_schema())
     named = [expression.alias(source.private(role)) for role, expression in columns.items()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,7 +16,8 @@ import polars as pl
 from recsys.errors import DataError, InputError, RecsysError, UsageError, cut
 from recsys.events._panics import PanickedError, panics_apart
 from recsys.events._text import as_it_looks, ids_from_text
-from recsys.schema import to_polars
+from recsys.events._totals import Totals, count_here
+from recsys.schema import ROW, to_polars
 
 _FORMATS = {
     "parquet": (".parquet", ".pq"),
@@ -46,6 +47,13 @@ class Source:
         For messages and manifests.
     files : tuple of pathlib.Path
         Empty for a frame in memory.
+    folders : dict of str to list of (str or None)
+        What the ``key=value`` folders say that no column does: one value a file for each key.
+    row : str, optional
+        The column that holds each row's position in the log, of which these rows are a part. Without it they are
+        all of the log.
+    totals : Totals
+        Who counts figures of the whole log.
 
     """
 
@@ -54,6 +62,17 @@ class Source:
     texts: frozenset[str]
     name: str
     files: tuple[Path, ...]
+    folders: dict[str, list[str | None]] = field(default_factory=dict)
+    row: str | None = None
+    totals: Totals = count_here
+
+    def numbered(self, columns: Collection[str] | None = None) -> pl.LazyFrame:
+        """Give each row its position in the log, in the private column `row`, before some of the columns or all."""
+        own = self.private(ROW)
+        wanted = list(self.types) if columns is None else sorted(columns)
+        if self.row is None:
+            return self.rows.select(wanted).with_row_index(own)
+        return self.rows.select(pl.col(self.row).alias(own), *wanted)
 
     def private(self, name: str) -> str:
         """Name a column of ours so that it cannot be one of the log's."""
@@ -96,8 +115,8 @@ def open_source(events: Any) -> Source:
 def _open_files(pattern: str) -> Source:
     with reading(pattern):
         files, root = _files_of(pattern)
-        kind = _format_of(files[0])
-        strange = next((file for file in files if _format_of(file) != kind), None)
+        kind = format_of(files[0])
+        strange = next((file for file in files if format_of(file) != kind), None)
         if strange:
             raise InputError(
                 f"{pattern!r} mixes formats, {files[0].name!r} and {strange.name!r}: give files of one format"
@@ -114,7 +133,7 @@ def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, na
     if kind == "csv":
         _refuse_doubled(files[0], stored)
     source = Source(rows, stored, frozenset(stored if kind == "csv" else ()), name, files)
-    folders = _folder_values(files, root)
+    folders = folder_values(files, root)
     added = {key: values for key, values in folders.items() if key not in stored}
     if not added:
         return source
@@ -124,7 +143,7 @@ def _scan_with_folders(kind: str, files: tuple[Path, ...], root: Path | None, na
         for key, values in added.items()
     )
     types = stored | dict.fromkeys(added, pl.String())
-    return Source(rows.drop(path), types, source.texts | set(added), name, files)
+    return Source(rows.drop(path), types, source.texts | set(added), name, files, added)
 
 
 def _refuse_doubled(file: Path, stored: Collection[str]) -> None:
@@ -146,8 +165,41 @@ def _scan(kind: str, files: tuple[Path, ...], path: str | None = None) -> pl.Laz
     return pl.scan_csv(paths, infer_schema=False, glob=False, include_file_paths=path)
 
 
-def _folder_values(files: tuple[Path, ...], root: Path | None) -> dict[str, list[str | None]]:
-    """Read the ``key=value`` folders below root: one value a file for each key."""
+def scan_file(path: str, kind: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Open one of the text files of a log.
+
+    Parameters
+    ----------
+    path : str
+    kind : str
+        csv or ndjson.
+    types : mapping of str to polars.DataType
+        What the whole log has.
+
+    Returns
+    -------
+    polars.LazyFrame
+
+    """
+    if kind == "csv":
+        return _scan(kind, (Path(path),))
+    return pl.scan_ndjson(path, schema=types)
+
+
+def folder_values(files: Sequence[PurePath], root: PurePath | None) -> dict[str, list[str | None]]:
+    """Read the ``key=value`` folders below root.
+
+    Parameters
+    ----------
+    files : sequence of pathlib.PurePath
+    root : pathlib.PurePath, optional
+
+    Returns
+    -------
+    dict of str to list of (str or None)
+        One value a file for each key.
+
+    """
     if root is None:
         return {}
     said = [
@@ -194,7 +246,8 @@ def _is_part(file: Path, root: Path) -> bool:
     return ours and file.name.lower().endswith(_SUFFIXES) and file.is_file()
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Tell the format of a file by its name: parquet, csv or ndjson."""
     for kind, suffixes in _FORMATS.items():
         if path.name.lower().endswith(suffixes):
             return kind

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from recsys.errors import ConfigError
+from recsys.events._totals import HIGH, LOW, Totals, count_here
 from recsys.schema import EARLIEST, INSTANT, LATEST
 
 TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
@@ -33,7 +34,9 @@ _CREATION = _Role(
 )
 
 
-def rows_before(rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime | None) -> pl.LazyFrame:
+def rows_before(
+    rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime | None, totals: Totals = count_here
+) -> pl.LazyFrame:
     """Read the times of a log, and leave out what lies at or after as_of.
 
     Parameters
@@ -44,6 +47,7 @@ def rows_before(rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime
     unit : str, optional
         Of an epoch. Without it, detected.
     as_of : datetime.datetime, optional
+    totals : Totals
 
     Returns
     -------
@@ -56,11 +60,13 @@ def rows_before(rows: pl.LazyFrame, time: str, unit: str | None, as_of: datetime
         When the column's type cannot be a time, or the unit of an epoch is in doubt.
 
     """
-    rows = rows.with_columns(_instants(rows, time, _TIME, unit, as_of).alias(time))
+    rows = rows.with_columns(_instants(rows, time, _TIME, unit, as_of, totals).alias(time))
     return rows if as_of is None else rows.filter((pl.col(time) < as_of) | pl.col(time).is_null())
 
 
-def read_creation(rows: pl.LazyFrame, created: str, as_of: datetime | None) -> pl.LazyFrame:
+def read_creation(
+    rows: pl.LazyFrame, created: str, as_of: datetime | None, totals: Totals = count_here
+) -> pl.LazyFrame:
     """Read when items were created.
 
     Parameters
@@ -70,6 +76,7 @@ def read_creation(rows: pl.LazyFrame, created: str, as_of: datetime | None) -> p
     created : str
         The column that holds it; instants replace it.
     as_of : datetime.datetime, optional
+    totals : Totals
 
     Returns
     -------
@@ -83,13 +90,13 @@ def read_creation(rows: pl.LazyFrame, created: str, as_of: datetime | None) -> p
         unknown age and nobody would be told.
 
     """
-    found = _instants(rows, created, _CREATION, None, as_of)
+    found = _instants(rows, created, _CREATION, None, as_of, totals)
     known = pl.when(found.is_between(EARLIEST, LATEST, closed="left")).then(found)
     return rows.with_columns(known.alias(created))
 
 
 def _instants(
-    rows: pl.LazyFrame, column: str, role: _Role, unit: str | None, as_of: datetime | None
+    rows: pl.LazyFrame, column: str, role: _Role, unit: str | None, as_of: datetime | None, totals: Totals
 ) -> pl.Expr:
     raw, kind = pl.col(column), rows.collect_schema()[column]
     if isinstance(kind, pl.Datetime):
@@ -103,7 +110,7 @@ def _instants(
         )
     raw = raw if kind.is_numeric() else raw.cast(pl.String)
     number = _finite(raw)
-    unit = unit or detect_unit(rows.select(known=raw.is_not_null(), number=number), as_of, role)
+    unit = unit or detect_unit(rows.select(known=raw.is_not_null(), number=number), as_of, role, totals)
     epoch = _from_epoch(raw, number, kind.is_float() or kind.is_decimal(), unit)
     return epoch if kind.is_numeric() else pl.coalesce(epoch, _from_iso(raw))
 
@@ -166,7 +173,9 @@ def unit_of(rows: pl.LazyFrame, time: str) -> str | None:
     )
 
 
-def detect_unit(values: pl.LazyFrame, as_of: datetime | None, role: _Role) -> str:
+def detect_unit(
+    values: pl.LazyFrame, as_of: datetime | None, role: _Role, totals: Totals = count_here
+) -> str:
     """Say whether epochs count seconds, milliseconds or microseconds.
 
     Parameters
@@ -177,6 +186,7 @@ def detect_unit(values: pl.LazyFrame, as_of: datetime | None, role: _Role) -> st
         Rows at or after it say nothing.
     role : _Role
         Its name in the message, and the way out.
+    totals : Totals
 
     Returns
     -------
@@ -189,15 +199,16 @@ def detect_unit(values: pl.LazyFrame, as_of: datetime | None, role: _Role) -> st
         When there are several such units, or none.
 
     """
-    found = values.select(
-        pl.col("known").sum(),
-        pl.col("number").count().alias("numbers"),
-        pl.col("number").min().alias("low"),
-        pl.col("number").max().alias("high"),
-        *(_plausible(unit, LATEST).alias(unit) for unit in _PER_SECOND),
-        *(_plausible(unit, as_of or LATEST).alias(f"{unit} before") for unit in _PER_SECOND),
-    ).collect()
-    counts = found.row(0, named=True)
+    number = pl.col("number")
+    figures = {
+        "known": pl.col("known").sum(),
+        "numbers": number.count(),
+        LOW: number.min(),
+        HIGH: number.max(),
+    }
+    for unit in _PER_SECOND:
+        figures |= {unit: _plausible(unit, LATEST), f"{unit} before": _plausible(unit, as_of or LATEST)}
+    counts = totals(f"the unit of {role.key}", values, figures)
     units = [unit for unit in _PER_SECOND if counts[f"{unit} before"]]
     units = units or [unit for unit in _PER_SECOND if counts[unit]]
     if len(units) == 1:

@@ -11,7 +11,7 @@
     _loops      the compiled loops
 """
 
-from recsys.factors._factors import Factors
+from recsys.factors._factors import Factors, mean_outer_product, typical_score_of
 from recsys.factors._top_n import Ranker, TopN
 
-__all__ = ["Factors", "Ranker", "TopN"]
+__all__ = ["Factors", "Ranker", "TopN", "mean_outer_product", "typical_score_of"]

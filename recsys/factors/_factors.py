@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,11 +23,14 @@ class Factors:
     user_factors : ndarray of float32, shape (n_users, factors)
     item_factors : ndarray of float32, shape (n_items, factors)
         A row of zeros: nothing was observed, every score is 0 and means nothing.
+    unit : float, optional
+        The typical score of all users, where these are some of them.
 
     """
 
     user_factors: NDArray[np.float32]
     item_factors: NDArray[np.float32]
+    unit: float | None = field(default=None, kw_only=True)
 
     def scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score pairs.
@@ -59,10 +62,11 @@ class Factors:
         Scores grow with what was observed; in this unit those of two factorisations compare. 1.0 where
         nothing was observed.
         """
+        if self.unit is not None:
+            return self.unit
         with one_blas_thread():
-            users, items = (_mean_outer_product(side) for side in (self.user_factors, self.item_factors))
-        # The mean over u, i of (x_u . y_i)^2 is the trace of mean(x x') mean(y y').
-        return float(np.sqrt(np.sum(users * items))) or 1.0
+            users, items = (mean_outer_product(side) for side in (self.user_factors, self.item_factors))
+        return typical_score_of(users, items)
 
     def is_warm(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say where both sides were observed, so that a score means something."""
@@ -99,6 +103,24 @@ class Factors:
         return len(self.user_factors)
 
 
-def _mean_outer_product(factors: NDArray[np.float32]) -> NDArray[np.float64]:
+def typical_score_of(users: NDArray[np.float64], items: NDArray[np.float64]) -> float:
+    """Give the root mean square score of users and items with these means of outer products.
+
+    Parameters
+    ----------
+    users, items : ndarray of float64, shape (factors, factors)
+        ``mean(x x')`` over those that were observed.
+
+    Returns
+    -------
+    float
+        1.0 where nothing was observed.
+
+    """
+    # The mean over u, i of (x_u . y_i)^2 is the trace of mean(x x') mean(y y').
+    return float(np.sqrt(np.sum(users * items))) or 1.0
+
+
+def mean_outer_product(factors: NDArray[np.float32]) -> NDArray[np.float64]:
     observed = int(factors.any(axis=1).sum())
     return (factors.T @ factors).astype(np.float64) / max(observed, 1)

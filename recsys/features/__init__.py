@@ -25,12 +25,18 @@ weights that halve.
     _carry      factors of an earlier snapshot     -> where those of now start
     _behaviour  a cut, apart from likes; and likes   -> Snapshot
     _take       a log and a cut                      -> Snapshot
+    _crowd      what everyone together tells
+    _gather     sums over batches of users           -> crowd
+    _members    some users' rows and a crowd         -> their snapshot
     _words      a feature and its value              -> English
 """
 
-from recsys.features._behaviour import Behaviour, observe_behaviour
+from recsys.features._behaviour import Behaviour, observe_behaviour, spawn_seed
+from recsys.features._crowd import Crowd
 from recsys.features._describe import as_numbers
 from recsys.features._effects import LINKS, Affinities, shrunk_effects
+from recsys.features._gather import Holder, Kernel, gather_crowd
+from recsys.features._members import SumProducts, describe_members, find_typical_scores
 from recsys.features._names import (
     COUNT,
     DOT,
@@ -45,7 +51,14 @@ from recsys.features._names import (
 from recsys.features._precision import fit_precision
 from recsys.features._rates import fit_beta_binomial, shrunk_log_odds
 from recsys.features._snapshot import Confidence, EntityTable, Pairs, Snapshot
-from recsys.features._take import Snapshots, signal_strengths, take_snapshot, usable_signals
+from recsys.features._take import (
+    NumberedLog,
+    Snapshots,
+    SnapshotSource,
+    signal_strengths,
+    take_snapshot,
+    usable_signals,
+)
 from recsys.features._words import put_in_words
 
 __all__ = [
@@ -59,14 +72,23 @@ __all__ = [
     "Affinities",
     "Behaviour",
     "Confidence",
+    "Crowd",
     "EntityTable",
+    "Holder",
+    "Kernel",
+    "NumberedLog",
     "Pairs",
     "Snapshot",
+    "SnapshotSource",
     "Snapshots",
+    "SumProducts",
     "as_numbers",
+    "describe_members",
     "evidence_of",
+    "find_typical_scores",
     "fit_beta_binomial",
     "fit_precision",
+    "gather_crowd",
     "observe_behaviour",
     "put_in_words",
     "reads",
@@ -74,6 +96,7 @@ __all__ = [
     "shrunk_effects",
     "shrunk_log_odds",
     "signal_strengths",
+    "spawn_seed",
     "take_snapshot",
     "usable_signals",
 ]

@@ -148,7 +148,7 @@ class Behaviour:
         strength = strengths(value)
         shape = (len(sizes[USER]), len(sizes[ITEM]))
         matrix = interactions(places[USER], places[ITEM], strength, shape)
-        seed = _spawn_seed(self.settings.seed, order)
+        seed = spawn_seed(self.settings.seed, order)
         start = None
         if self.start is not None:
             start = carry_factors(self.start, name, sizes, self.settings.factors)
@@ -207,7 +207,7 @@ def observe_behaviour(
     return replace(alone, factors=alone.factorise_signals(engine))
 
 
-def _spawn_seed(seed: int, order: int) -> int:
+def spawn_seed(seed: int, order: int) -> int:
     # Not seed + order: then the second signal of one seed would start as the first of the next.
     return int(np.random.SeedSequence([seed, order]).generate_state(1)[0] >> 1)
 

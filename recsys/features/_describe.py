@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -43,6 +44,8 @@ class History:
         Of creator and category: each item's last known one.
     half_life : float
         In exposures of a user.
+    units : mapping of str to float
+        Median positive values of signals; those that are missing are of these rows.
 
     """
 
@@ -52,6 +55,7 @@ class History:
     places: dict[str, NDArray[np.int32]]
     links: dict[str, NDArray[np.int32]]
     half_life: float
+    units: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -68,7 +72,8 @@ class History:
         """Say where an outcome came about, shape (n,): 1 or 0; NaN where unknown, or not an exposure."""
         values = as_numbers(self.known, outcome)
         # A number counts as a success from its median positive value on; for a flag that is 1.
-        success = np.where(np.isnan(values), np.nan, values >= median_positive(values))
+        unit = self.units[outcome] if outcome in self.units else median_positive(values)
+        success = np.where(np.isnan(values), np.nan, values >= unit)
         return np.where(self.shown, success, np.nan)
 
 
@@ -127,7 +132,7 @@ def describe_exposures(history: History) -> dict[str, dict[str, NDArray[np.float
     counts = {kind: {COUNT: _count_exposures(history, kind)} for kind in history.indices}
     items, size = history.places[ITEM][history.shown], len(history.indices[ITEM])
     weights = weights_by_day(history.known[TIME], history.cut)[history.shown]
-    ages = weights_by_day(_born_by(history.known), history.cut)[history.shown]
+    ages = weights_by_day(born_by(history.known), history.cut)[history.shown]
     counts[ITEM][NEWNESS] = np.append(smallest_weight(items, ages, size), 1.0)
     counts[ITEM][TREND] = np.append(trends(items, weights, size), 0.0)
     return counts
@@ -163,14 +168,25 @@ def build_tables(
         By kind.
 
     """
-    of_users = {f"{LATELY}{outcome}": one.lately for outcome, one in told.items()} | {LIKED_LATELY: last_like}
-    tables = {}
-    for kind, index in history.indices.items():
-        columns = {f"{RATE}{outcome}": one.rates[kind] for outcome, one in told.items()}
-        columns |= exposures[kind] | (of_users if kind == USER else {})
-        added = np.column_stack([np.append(one.effects.entities[kind], 0.0) for one in told.values()])
-        tables[kind] = EntityTable(index, tuple(columns), np.column_stack(list(columns.values())), added)
-    return tables
+    of_users = {**exposures[USER], **describe_lately(told, last_like)}
+    columns = {**exposures, USER: of_users}
+    return {kind: build_table(kind, index, told, columns[kind]) for kind, index in history.indices.items()}
+
+
+def describe_lately(
+    told: Mapping[str, Told], last_like: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Name the columns of what users did lately."""
+    return {f"{LATELY}{outcome}": one.lately for outcome, one in told.items()} | {LIKED_LATELY: last_like}
+
+
+def build_table(
+    kind: str, index: IdIndex, told: Mapping[str, Told], columns: Mapping[str, NDArray[np.float64]]
+) -> EntityTable:
+    """Put the rates of one kind of entity, then more columns, beside its effects."""
+    named = {f"{RATE}{outcome}": one.rates[kind] for outcome, one in told.items()} | dict(columns)
+    added = np.column_stack([np.append(one.effects.entities[kind], 0.0) for one in told.values()])
+    return EntityTable(index, tuple(named), np.column_stack(list(named.values())), added)
 
 
 def attach_users(
@@ -217,16 +233,18 @@ def _count_exposures(history: History, kind: str) -> NDArray[np.float64]:
     listed = places != UNSEEN
     # Where nothing is known to have been shown, the likes say what was met how often.
     met = places[listed & history.shown] if history.shown.any() else places[listed]
-    return _ln_exposures(np.bincount(met, minlength=len(history.indices[kind])))
+    return ln_exposures(np.bincount(met, minlength=len(history.indices[kind])))
 
 
-def _ln_exposures(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """ln(1 + n), less its mean over the entities; the last value is n = 0."""
+def ln_exposures(counts: NDArray[np.int64], mean: float | None = None) -> NDArray[np.float64]:
+    """ln(1 + n), less its mean over the entities, or that of more of them; the last value is n = 0."""
     # Counts grow with the log: uncentred, a head fitted at one cut is biased at the next.
-    return np.log1p(np.append(counts, 0)) - np.log1p(counts).mean() if len(counts) else np.zeros(1)
+    if mean is None:
+        mean = np.log1p(counts).mean() if len(counts) else 0.0
+    return np.asarray(np.log1p(np.append(counts, 0)) - mean)
 
 
-def _born_by(known: pl.DataFrame) -> pl.Series:
+def born_by(known: pl.DataFrame) -> pl.Series:
     """Say from when at the latest each row's item was there: its creation, its exposure where that is unknown."""
     # Whatever it says of itself, what was shown was there: a creation after the exposure tells nothing.
     there = [pl.col(name) for name in (TIME, CREATED) if name in known.columns]

@@ -108,18 +108,22 @@ class Expectation:
     ----------
     success : ndarray of float64, shape (n,)
         0 or 1.
+    rate : float, optional
+        Default: the overall rate.
     log_odds : ndarray of float64, shape (n,)
-        Starts at the overall rate.
+        Starts at the rate.
 
     """
 
     success: NDArray[np.float64]
+    rate: float | None = None
     log_odds: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log_odds = np.full(len(self.success), logit(overall_rate(self.success)))
+        rate = overall_rate(self.success) if self.rate is None else self.rate
+        self.log_odds = np.full(len(self.success), logit(rate))
 
-    def add(self, codes: NDArray[Any], size: int) -> NDArray[np.float64]:
+    def add(self, codes: NDArray[Any], size: int, precision: float | None = None) -> NDArray[np.float64]:
         """Estimate the effect of each of `size` entities, shape (size,), and take it into account.
 
         Parameters
@@ -127,30 +131,51 @@ class Expectation:
         codes : ndarray of int, shape (n,)
             -1 is unknown: it has no effect.
         size : int
+        precision : float, optional
+            Default: what fits these entities.
 
         Returns
         -------
         ndarray of float64, shape (size,)
 
         """
+        effects = shrunk_effects(*self.sums(codes, size), precision=precision)
+        self.take(effects, codes)
+        return effects
+
+    def take(self, effects: NDArray[np.float64], codes: NDArray[Any]) -> None:
+        """Take effects that are known already into account."""
+        self.log_odds += np.append(effects, 0.0)[codes]
+
+    def sums(
+        self, codes: NDArray[Any], size: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Count each entity's successes, its trials and the successes expected of it, each of shape (size,)."""
         known = rows_where(codes != UNSEEN)
         held = codes[known]
+        weights = (self.success[known], None, expit(self.log_odds[known]))
         successes, trials, expected = (
-            np.bincount(held, weights, minlength=size).astype(np.float64)
-            for weights in (self.success[known], None, expit(self.log_odds[known]))
+            np.bincount(held, weight, minlength=size).astype(np.float64) for weight in weights
         )
-        effects = shrunk_effects(successes, trials, expected)
-        self.log_odds += np.append(effects, 0.0)[codes]
-        return effects
+        return successes, trials, expected
 
 
 def overall_rate(success: NDArray[np.float64]) -> float:
     """Take the rate of an outcome, kept off 0 and 1: ``(k + 1/2) / (n + 1)``."""
-    return float((success.sum() + 0.5) / (len(success) + 1))
+    return rate_of(float(success.sum()), len(success))
+
+
+def rate_of(successes: float, trials: float) -> float:
+    """Give the rate of counts, kept off 0 and 1."""
+    return (successes + 0.5) / (trials + 1)
 
 
 def shrunk_effects(
-    successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
+    successes: NDArray[np.float64],
+    trials: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    precision: float | None = None,
 ) -> NDArray[np.float64]:
     """Estimate by how many log-odds entities depart from what was expected of them.
 
@@ -158,21 +183,35 @@ def shrunk_effects(
     ----------
     successes, trials, expected : ndarray, shape (n,)
         Weighted counts will do. ``0 < expected < trials`` where there are trials.
+    precision : float, optional
+        Default: `effects_precision` of these entities.
 
     Returns
     -------
     ndarray of float64, shape (n,)
-        ``logit((k + s mu) / (m + s)) - logit(mu)`` with ``mu = e / m`` and s from `fit_precision`; 0 without
-        trials.
+        ``logit((k + s mu) / (m + s)) - logit(mu)`` with ``mu = e / m`` and s the precision; 0 without trials.
 
     """
     effects = np.zeros(len(trials))
-    seen = trials > 0
-    k, m = successes[seen], trials[seen]
-    mu = np.clip(expected[seen] / m, _LEAST_MEAN, 1 - _LEAST_MEAN)
-    s = fit_precision(k, m, mu)
+    seen, (k, m, mu) = trials > 0, _means(successes, trials, expected)
+    s = fit_precision(k, m, mu) if precision is None else precision
     effects[seen] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
     return effects
+
+
+def effects_precision(
+    successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
+) -> float:
+    """Fit how much entities differ from what was expected of them: `fit_precision` of those with trials."""
+    return fit_precision(*_means(successes, trials, expected))
+
+
+def _means(
+    successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    seen = trials > 0
+    k, m = successes[seen], trials[seen]
+    return k, m, np.clip(expected[seen] / m, _LEAST_MEAN, 1 - _LEAST_MEAN)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,14 @@ def shrunk_log_odds(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> 
         ``ln(a / b)``, for an entity never seen.
 
     """
-    a, b = fit_beta_binomial(successes, trials)
-    k, m = np.append(successes, 0), np.append(trials, 0)
+    return log_odds_under(fit_beta_binomial(successes, trials), successes, trials)
+
+
+def log_odds_under(
+    prior: tuple[float, float], successes: NDArray[np.int64], trials: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Estimate rates in log-odds under a given prior a, b: `shrunk_log_odds` has the formula."""
+    (a, b), k, m = prior, np.append(successes, 0), np.append(trials, 0)
     return np.asarray(np.log((k + a) / (m - k + b)))
 
 

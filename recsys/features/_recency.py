@@ -62,11 +62,22 @@ def late_effects(
         Log-odds beyond the overall rate: `shrunk_effects` of the weighted counts.
 
     """
+    return shrunk_effects(*late_sums(users, success, weights, size, overall_rate(success)))
+
+
+def late_sums(
+    users: NDArray[np.int32],
+    success: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    size: int,
+    rate: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Count each user's weighted successes, trials, and the successes expected of it, each of shape (size,)."""
     trials, successes = (
         np.bincount(users, counted, minlength=size).astype(np.float64)
         for counted in (weights, weights * success)
     )
-    return shrunk_effects(successes, trials, overall_rate(success) * trials)
+    return successes, trials, rate * trials
 
 
 def weights_by_day(times: pl.Series, cut: datetime) -> NDArray[np.float64]:
@@ -115,9 +126,16 @@ def trends(items: NDArray[np.int32], weights: NDArray[np.float64], size: int) ->
         ``ln((w + 5) / (e + 5))``: w the item's weight, e what its exposures would weigh on average.
 
     """
-    recent = np.bincount(items, weights, minlength=size)
-    expected = np.bincount(items, minlength=size) * (weights.sum() / max(len(weights), 1))
-    return np.asarray(np.log((recent + _TREND_PRIOR) / (expected + _TREND_PRIOR)))
+    recent = np.bincount(items, weights, minlength=size).astype(np.float64)
+    counts = np.bincount(items, minlength=size)
+    return trends_of(recent, counts, weights.sum() / max(len(weights), 1))
+
+
+def trends_of(
+    recent: NDArray[np.float64], counts: NDArray[np.int64], mean_weight: float
+) -> NDArray[np.float64]:
+    """Give the trends of items of these weights, counts, and mean weight of an exposure."""
+    return np.asarray(np.log((recent + _TREND_PRIOR) / (counts * mean_weight + _TREND_PRIOR)))
 
 
 def late_tastes(
@@ -142,10 +160,15 @@ def late_tastes(
         The score is the weighted sum of cosine similarities, over one plus the weights.
 
     """
-    lengths = np.linalg.norm(factors.item_factors.astype(np.float64), axis=1, keepdims=True)
-    directions = factors.item_factors / np.where(lengths > 0, lengths, 1.0)
+    directions = directions_of(factors.item_factors)
     shape: Any = (factors.n_users, len(directions))
     liked = csr_matrix((weights, (users, items)), shape=shape)
     total = np.asarray(liked.sum(axis=1)).reshape(-1, 1)
     profiles = np.asarray(liked @ directions) / (1.0 + total)
     return Factors(profiles.astype(np.float32), directions.astype(np.float32))
+
+
+def directions_of(item_factors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give items the length 1; those without factors stay where they are."""
+    lengths = np.linalg.norm(item_factors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(item_factors / np.where(lengths > 0, lengths, 1.0))

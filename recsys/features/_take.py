@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,34 @@ from recsys.features._snapshot import Snapshot
 from recsys.matrix import IdIndex, strengths
 from recsys.schema import CREATED, EXPOSED, ITEM, LIKED, TIME, USER
 from recsys.split import known_before
+
+
+class SnapshotSource(Protocol):
+    """Whoever takes snapshots of a log.
+
+    Attributes
+    ----------
+    log : EventLog
+        What heads learn from, and are scored on.
+    settings : ModelSettings
+    threads : int
+        0 means one a core.
+
+    """
+
+    log: EventLog
+    settings: ModelSettings
+    threads: int
+
+    def at(
+        self, cut: datetime, signals: tuple[str, ...] | None = None, start: Snapshot | None = None
+    ) -> Snapshot:
+        """Take the snapshot at a cut, see `Snapshots.at`."""
+        ...
+
+    def usable_signals(self, cut: datetime) -> tuple[str, ...]:
+        """Name the declared signals with at least `min_signal_rows` positive rows before a cut."""
+        ...
 
 
 @dataclass
@@ -72,7 +101,7 @@ class Snapshots:
             When `start` is not of an earlier cut: it would know what is yet to come.
 
         """
-        chosen = signals if signals is not None else usable_signals(self.log, cut, self.settings)
+        chosen = signals if signals is not None else self.usable_signals(cut)
         engine = engine_for(self.settings, self.threads)
         if start is not None:
             if start.cut >= cut:
@@ -86,6 +115,10 @@ class Snapshots:
         if self.remember:
             self._taken[cut, chosen] = snapshot
         return snapshot
+
+    def usable_signals(self, cut: datetime) -> tuple[str, ...]:
+        """Do what `usable_signals` does, with this log and these settings."""
+        return usable_signals(self.log, cut, self.settings)
 
 
 def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.config import ModelSettings
-from recsys.features import LINKS, Snapshots
+from recsys.features import LINKS, SnapshotSource
 from recsys.matrix import distinct_codes
 from recsys.probability import Lessons
 from recsys.schema import ITEM, LIKED, TIME, USER
@@ -17,13 +17,13 @@ from recsys.split import Window, exposures_in, roll_cuts
 
 
 def collect_lessons(
-    snapshots: Snapshots, window: Window, use: Callable[[str], bool], signals: tuple[str, ...]
+    snapshots: SnapshotSource, window: Window, use: Callable[[str], bool], signals: tuple[str, ...]
 ) -> Lessons:
     """Describe the window's exposures as each of the cuts before them saw them.
 
     Parameters
     ----------
-    snapshots : Snapshots
+    snapshots : SnapshotSource
     window : Window
     use : callable of str to bool
     signals : tuple of str
@@ -60,7 +60,7 @@ def _sample(rows: pl.DataFrame, settings: ModelSettings) -> pl.DataFrame:
 
 
 def _describe(
-    snapshots: Snapshots,
+    snapshots: SnapshotSource,
     rows: pl.DataFrame,
     windows: tuple[Window, ...],
     use: Callable[[str], bool],

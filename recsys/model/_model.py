@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import UsageError
 from recsys.events import EventLog, read_events
-from recsys.features import Pairs, Snapshot, Snapshots, reads, usable_signals
+from recsys.features import Pairs, Snapshot, Snapshots, SnapshotSource, reads
 from recsys.model._artefact import from_files, to_files
 from recsys.model._explain import Explanation, explain_pair
 from recsys.model._lessons import collect_lessons
@@ -316,7 +316,7 @@ class WillLikeModel:
 
 
 def fit_model(
-    snapshots: Snapshots,
+    snapshots: SnapshotSource,
     window: Window,
     refresh_to: datetime,
     use: Callable[[str], bool] = reads,
@@ -326,7 +326,7 @@ def fit_model(
 
     Parameters
     ----------
-    snapshots : Snapshots
+    snapshots : SnapshotSource
     window : Window
         The head learns from its exposures, with features from before `window.cut`.
     refresh_to : datetime.datetime
@@ -351,7 +351,7 @@ def fit_model(
         return WillLikeModel(snapshots.at(refresh_to, start=start), None, log, snapshots.threads)
     labels = log.only(TIME, LIKED).exposures
     require_both_labels(exposures_in(labels, window, log.settle), window, "calibrate")
-    signals = usable_signals(log, window.cut, settings)
+    signals = snapshots.usable_signals(window.cut)
     head = fit_probability_head(
         collect_lessons(snapshots, window, use, signals),
         settings,

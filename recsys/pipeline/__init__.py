@@ -10,6 +10,7 @@
     _days       day by day, and days that are there already
     _textfile   figures for a monitor
     _compare    what changed between two runs
+    _where      on this machine, or in Spark
     _start      where the factors that are published start
     _audit      the like button's audit, which a kill does not set back
     _tuned      tune, and leave settings that run
@@ -29,8 +30,8 @@ from recsys import store
 from recsys.errors import DataError, RefusedRowsError, UsageError
 from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
-from recsys.features import Snapshots
-from recsys.model import Explanation, Wanted, WillLikeModel, fit_model, pairs_of
+from recsys.features import SnapshotSource
+from recsys.model import Explanation, WillLikeModel, fit_model, pairs_of
 from recsys.pipeline._about import prediction_date, settings_sha256
 from recsys.pipeline._audit import audit
 from recsys.pipeline._compare import Comparison, compare_runs
@@ -42,6 +43,7 @@ from recsys.pipeline._outbox import Outbox, Result, fill, opened
 from recsys.pipeline._start import find_start
 from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune
+from recsys.pipeline._where import place_of, wanted_by
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
@@ -105,12 +107,13 @@ def train(job: Job) -> Result:
 
     """
     with opened(job) as run:
-        log = job.read()
+        place = place_of(job)
+        log = place.read()
         out = fill(job, run, log.only(*FITTED_ON, *log.signals))
         # What is not read any more is let go of.
         del log
-        model = _fit(job, Snapshots(out.log, job.settings.model, job.threads, remember=False))
-        out.write_model(model)
+        model = _fit(job, place.snapshots(out.log, remember=False))
+        out.write_model(place.complete(model))
         return out.publish()
 
 
@@ -130,9 +133,10 @@ def evaluate(job: Job, version: str | None = None) -> Result:
     """
     with opened(job) as run:
         model = _load(job, version)[0] if version else None
-        out = fill(job, run, job.read())
+        place = place_of(job)
+        out = fill(job, run, place.read())
         if model is None:
-            evaluation = _evaluate(job, Snapshots(out.log, job.settings.model, job.threads))
+            evaluation = _evaluate(job, place.snapshots(out.log))
         else:
             with job.stage("evaluate"):
                 evaluation = evaluate_model(model, out.log, job.settings)
@@ -254,15 +258,16 @@ def run(job: Job) -> Result:
     with opened(job) as run:
         if there := present(job, job.as_of):
             return there
-        out = fill(job, run, job.read())
+        place = place_of(job)
+        out = fill(job, run, place.read())
         if there := check_day(job, out.log.as_of):
             return there
-        snapshots = Snapshots(out.log, job.settings.model, job.threads)
+        snapshots = place.snapshots(out.log)
         evaluation = gated(out, lambda: _evaluate(job, snapshots))
-        model = _fit(job, snapshots)
+        model = place.complete(_fit(job, snapshots))
         version = out.write_model(model)
         with job.stage("predict"):
-            out.write_predictions(_rank(job, model, out.log), version)
+            place.write_predictions(out, model, version)
         out.write_evaluation(evaluation)
         return out.publish()
 
@@ -354,13 +359,13 @@ def _require_ids(table: pl.DataFrame, name: str) -> None:
             raise DataError(f"{missing:,} of {len(table):,} rows of the table of {name} have no {column}")
 
 
-def _evaluate(job: Job, snapshots: Snapshots) -> Evaluation:
+def _evaluate(job: Job, snapshots: SnapshotSource) -> Evaluation:
     with job.stage("evaluate"):
         windows = split_by_time(job.settings.windows, snapshots.log.as_of)
         return evaluate_procedure(snapshots, windows, job.settings)
 
 
-def _fit(job: Job, snapshots: Snapshots) -> WillLikeModel:
+def _fit(job: Job, snapshots: SnapshotSource) -> WillLikeModel:
     with job.stage("train"):
         windows = split_by_time(job.settings.windows, snapshots.log.as_of)
         window = slide_to_end(windows, job.settings.windows.gap)
@@ -374,8 +379,6 @@ def _rank(
     users: pl.Series | None = None,
     items: pl.DataFrame | None = None,
 ) -> Iterator[pl.DataFrame]:
-    output, candidates = job.settings.output, job.settings.model.candidates
-    wanted = Wanted(output.top_n, (candidates,), output.max_per_creator)
-    exclude = pairs_of(log.shown, output.exclude)
+    wanted, exclude = wanted_by(job), pairs_of(log.shown, job.settings.output.exclude)
     parts = model.recommend_in_parts(users, wanted, items=items, exclude=exclude)
-    return (part[candidates] for part in parts)
+    return (part[wanted.candidates[0]] for part in parts)

@@ -5,18 +5,31 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from recsys import events, store
 from recsys.config import Settings
-from recsys.events import EventLog
+from recsys.events import EventLog, ReadCounts
 
 _log = logging.getLogger("recsys")
+
+
+class _Read(Protocol):
+    """What reading gives, wherever the rows lie."""
+
+    @property
+    def counts(self) -> ReadCounts: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+
+Log = TypeVar("Log", bound=_Read)
 
 
 @dataclass
@@ -79,8 +92,23 @@ class Job:
         EventLog
 
         """
+        return self.read_with(lambda: events.read(self.settings.events, self.as_of))
+
+    def read_with(self, read: Callable[[], Log]) -> Log:
+        """Let a log be read, and say what was.
+
+        Parameters
+        ----------
+        read : callable
+            Gives a log with `counts` and `files`.
+
+        Returns
+        -------
+        that log
+
+        """
         with self.stage("read"):
-            log = events.read(self.settings.events, self.as_of)
+            log = read()
             self.inputs = [_describe_input(Path(file)) for file in log.files]
         for name in ("refused", "duplicates", "unsettled", "folded", "likes_without_view"):
             if rows := getattr(log.counts, name):

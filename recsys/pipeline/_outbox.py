@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from recsys import store
 from recsys.audit import Audit
@@ -22,9 +21,10 @@ from recsys.model import WillLikeModel
 from recsys.pipeline._about import describe_run, prediction_date, settings_sha256, versions, without_paths
 from recsys.pipeline._job import Job
 from recsys.report import render_audit, render_evaluation
-from recsys.schema import LIKED, Predictions, validated
+from recsys.schema import LIKED, as_predictions
 from recsys.split import slide_to_end, split_by_time
 
+PREDICTIONS = "predictions"
 _FORWARD = {"run": ("models/current", "evaluation"), "train": ("models/current",)}
 _log = logging.getLogger("recsys")
 
@@ -125,17 +125,36 @@ class Outbox:
 
         """
         day = prediction_date(self.log.as_of)
-        stamps = {"as_of": pl.lit(day), "model_version": pl.lit(version)}
-        columns, rows = Predictions.column_names(), 0
+        rows = 0
 
         def checked() -> Iterator[pl.DataFrame]:
             nonlocal rows
             for part in found:
                 rows += len(part)
-                yield validated(part.with_columns(**stamps).select(columns), Predictions)
+                yield as_predictions(part, day, version)
 
-        self.run.write_table("predictions", _lazily(checked()))
-        self.pointers[f"predictions/as_of={day.isoformat()}"] = "predictions"
+        self.run.write_table(PREDICTIONS, store.lazily(checked()))
+        self._point_to_predictions(version, rows)
+
+    def write_parts(self, write: Callable[[store.PartWriter, date], list[store.Part]], version: str) -> None:
+        """Let others write a day of predictions, each some of the users.
+
+        Parameters
+        ----------
+        write : callable
+            Gets what writes a part, wherever it is called, and the day; gives the parts to keep.
+        version : str
+            Of the model that made them.
+
+        """
+        folder = self.run.open_parts(PREDICTIONS)
+        parts = write(store.PartWriter(str(folder)), prediction_date(self.log.as_of))
+        self.run.keep_parts(PREDICTIONS, parts)
+        self._point_to_predictions(version, sum(part.rows for part in parts))
+
+    def _point_to_predictions(self, version: str, rows: int) -> None:
+        day = prediction_date(self.log.as_of)
+        self.pointers[f"{PREDICTIONS}/as_of={day.isoformat()}"] = PREDICTIONS
         self.result = replace(self.result, model_version=version, predictions=rows)
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
@@ -266,17 +285,6 @@ def _stamped(run_id: str) -> Iterator[None]:
 def fill(job: Job, run: store.Run, log: EventLog) -> Outbox:
     """Begin what a run will publish."""
     return Outbox(job, log, run, Result(run.out, run.run_id, log.as_of))
-
-
-def _lazily(parts: Iterator[pl.DataFrame]) -> pl.LazyFrame:
-    """Let polars ask for one part after the other."""
-    first = next(parts)
-
-    def source(*_: object) -> Iterator[pl.DataFrame]:
-        yield first
-        yield from parts
-
-    return register_io_source(source, schema=first.schema)
 
 
 def _manifest(out: Outbox) -> dict[str, Any]:

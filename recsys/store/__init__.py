@@ -15,10 +15,11 @@ as all of the old or all of the new. A superseded run stays until the next publi
 of a scan finishes it.
 """
 
-from recsys.store._files import sha256_of, to_parquet, write_file, write_table
+from recsys.store._files import lazily, sha256_of, to_parquet, write_file, write_table
 from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._open import Pruned, open_run, prune, rollback
+from recsys.store._parts import Part, PartWriter
 from recsys.store._published import check_days_kept, describe_link, recent_runs
 from recsys.store._read import (
     describe_model,
@@ -36,6 +37,8 @@ from recsys.store._verify import Verification, verify
 
 __all__ = [
     "FileShelf",
+    "Part",
+    "PartWriter",
     "Pruned",
     "Run",
     "Verification",
@@ -44,6 +47,7 @@ __all__ = [
     "describe_model",
     "describe_runs",
     "find_run",
+    "lazily",
     "list_models",
     "list_runs",
     "locked",

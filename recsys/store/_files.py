@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from recsys.errors import InputError, OutputError
 
@@ -123,6 +124,27 @@ def write_rows(path: Path, rows: pl.LazyFrame) -> str:
                 raise sink.error from None
             raise
     return str(sink.sha256.hexdigest())
+
+
+def lazily(parts: Iterator[pl.DataFrame]) -> pl.LazyFrame:
+    """Let polars ask for one frame after the other.
+
+    Parameters
+    ----------
+    parts : iterator of polars.DataFrame
+        At least one.
+
+    Returns
+    -------
+    polars.LazyFrame
+    """
+    first = next(parts)
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        yield first
+        yield from parts
+
+    return register_io_source(source, schema=first.schema)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

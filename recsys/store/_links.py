@@ -195,7 +195,7 @@ def sweep(out: Path) -> None:
             shutil.rmtree(path)
     for folder in run_folders(out):
         if not (folder / MANIFEST).exists() and ((folder / UNFINISHED).exists() or not _entries(folder)):
-            delete_run(folder)
+            delete_folder(folder)
 
 
 def prune_models(out: Path, keep: int) -> list[str]:
@@ -225,7 +225,7 @@ def delete_runs(out: Path, kept: frozenset[str]) -> list[str]:
     for folder in run_folders(out):
         if folder.name not in runs:
             if _is_ours(folder):
-                delete_run(folder)
+                delete_folder(folder)
                 gone.append(folder.name)
         elif f"{folder.name}/{MODEL}" not in kept and (folder / MODEL).is_dir() and _is_ours(folder):
             _delete_model(folder)
@@ -254,7 +254,7 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def delete_run(folder: Path) -> None:
+def delete_folder(folder: Path) -> None:
     """Delete a run, renamed first: half a run must never be taken for a run."""
     trash = folder.with_name(f"{_TRASH}{folder.name}")
     folder.replace(trash)

@@ -16,7 +16,7 @@ from recsys.store._links import (
     MODELS,
     RUNS,
     committed_runs,
-    delete_run,
+    delete_folder,
     delete_runs,
     flip_link,
     flip_links,
@@ -78,7 +78,7 @@ def open_run(
         finally:
             if not run.committed and run.stands:
                 with suppress(OSError):  # the error on its way out matters more, and the next start sweeps
-                    delete_run(run.folder)
+                    delete_folder(run.folder)
 
 
 def _check_bounds(keep: int, keep_days: int | None) -> None:
@@ -105,7 +105,7 @@ def _make_folder(run: Run) -> None:
             (run.folder / UNFINISHED).write_text(run.token)
         except OSError:
             with suppress(OSError):
-                delete_run(run.folder)
+                delete_folder(run.folder)
             raise
 
 

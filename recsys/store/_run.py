@@ -17,6 +17,7 @@ from recsys.store._links import (
     RUNS,
     check_places,
     check_pointers,
+    delete_folder,
     delete_runs,
     flip_links,
     linked_folders,
@@ -32,7 +33,10 @@ from recsys.store._manifest import (
     model_manifest,
     seal_manifest,
 )
+from recsys.store._parts import Part
 from recsys.store._published import is_published
+
+_IN_PARTS = "-in-parts"
 
 
 @dataclass
@@ -140,6 +144,44 @@ class Run:
         with output_errors(path):
             path.rename(self.folder / name)
         return name
+
+    def open_parts(self, folder: str) -> Path:
+        """Make room for a table that others write in parts, see `PartWriter`.
+
+        Parameters
+        ----------
+        folder : str
+            Where `keep_parts` will put them, relative to the run's folder.
+
+        Returns
+        -------
+        pathlib.Path
+            Nothing in it is published.
+        """
+        return self._make_room(f"{folder}{_IN_PARTS}/unnamed").parent
+
+    def keep_parts(self, folder: str, parts: Iterable[Part]) -> None:
+        """Keep the parts that are named, each by its content, and delete what else was written.
+
+        Parameters
+        ----------
+        folder : str
+        parts : iterable of Part
+
+        Raises
+        ------
+        OutputError
+            When a part is not there as it was written: all machines must see one and the same folder.
+        """
+        written, room = self.folder / f"{folder}{_IN_PARTS}", self._make_room(f"{folder}/unnamed").parent
+        for part in parts:
+            path = written / part.file
+            with output_errors(path):
+                if path.stat().st_size != part.bytes:
+                    raise OutputError(f"{path} is not the {part.bytes:,} bytes that were written: run again")
+                path.rename(room / f"{part.sha256[:16]}.parquet")
+        with output_errors(written):
+            delete_folder(written)
 
     def write_named_table(self, name: str, frame: pl.DataFrame) -> None:
         """Write a frame as parquet under the given name.

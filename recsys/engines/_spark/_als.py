@@ -1,0 +1,98 @@
+"""MLlib's ALS: rows of user, item, strength -> factors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession, functions
+
+from recsys.config import ModelSettings
+from recsys.factors import Factors
+from recsys.matrix import UserItems
+
+#: Entries of a block of users, or of items. A count of the log, so that no cluster decides what a model is.
+_BLOCK_ENTRIES = 500_000
+_FEWEST_BLOCKS, _MOST_BLOCKS = 2, 1_000
+
+
+class SparkFactors(NamedTuple):
+    """A factorisation that lies in Spark.
+
+    Attributes
+    ----------
+    users, items : pyspark.sql.DataFrame
+        `id` (int) and `features` (array of float); whoever was not observed has no row.
+
+    """
+
+    users: DataFrame
+    items: DataFrame
+
+
+def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFactors:
+    """Minimise ``sum c (p - x.y)^2 + regularization (sum n_u |x_u|^2 + sum n_i |y_i|^2)`` in Spark.
+
+    Parameters
+    ----------
+    rows : pyspark.sql.DataFrame
+        `user` and `item` (int, from 0), `strength` (float); at least one is above 0. Repeated pairs are summed, rows
+        without a strength above 0 left out.
+    settings : ModelSettings
+    seed : int
+
+    Returns
+    -------
+    SparkFactors
+
+    """
+    summed = (
+        rows.filter("strength > 0")
+        .groupBy("user", "item")
+        .agg(functions.sum("strength").cast("float").alias("r"))
+    )
+    summed = summed.persist()
+    blocks = min(max(summed.count() // _BLOCK_ENTRIES, _FEWEST_BLOCKS), _MOST_BLOCKS)
+    als = ALS(
+        userCol="user",
+        itemCol="item",
+        ratingCol="r",
+        implicitPrefs=True,
+        rank=settings.factors,
+        maxIter=settings.iterations,
+        alpha=settings.alpha,
+        regParam=settings.regularization,
+        numUserBlocks=blocks,
+        numItemBlocks=blocks,
+        seed=seed,
+    )
+    try:
+        model = als.fit(summed)
+    finally:
+        summed.unpersist()
+    return SparkFactors(model.userFactors, model.itemFactors)
+
+
+def rows_of(user_items: UserItems, session: SparkSession) -> DataFrame:
+    """Hand the entries of a matrix to Spark, as `factorise` takes them."""
+    users = np.repeat(np.arange(user_items.shape[0], dtype=np.int32), np.diff(user_items.indptr))
+    columns = {"user": users, "item": user_items.indices, "strength": user_items.data}
+    return session.createDataFrame(pa.table(columns))
+
+
+def collect_factors(found: SparkFactors, shape: tuple[int, int]) -> Factors:
+    """Bring factors to the driver; whoever was not observed gets a row of zeros."""
+    return Factors(*(_collect(side, count) for side, count in zip(found, shape, strict=True)))
+
+
+def _collect(side: DataFrame, count: int) -> NDArray[np.float32]:
+    found = pl.from_arrow(side.select("id", "features").toArrow())
+    assert isinstance(found, pl.DataFrame)
+    rows = found["features"].explode().to_numpy().reshape(len(found), -1)
+    whole = np.zeros((count, rows.shape[1]), np.float32)
+    whole[found["id"].to_numpy()] = rows
+    return whole

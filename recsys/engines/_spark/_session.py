@@ -1,0 +1,70 @@
+"""The session that is open, or a new one that keeps quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from recsys.config import SparkSettings
+from recsys.engines._spark._failures import first_line
+from recsys.engines._spark._java import check_java
+from recsys.errors import ConfigError
+
+_QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+#: On this machine nobody else is to reach the driver, nor needs to.
+_ALONE = {
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
+
+
+def open_session(settings: SparkSettings | None = None) -> SparkSession:
+    """Use the session that is open, or else open the one that the settings describe.
+
+    Parameters
+    ----------
+    settings : SparkSettings, optional
+        `master` and `options` of a new one.
+
+    Returns
+    -------
+    pyspark.sql.SparkSession
+        Classic, or of Spark Connect.
+
+    Raises
+    ------
+    ConfigError
+        When Java is missing or too old, or Spark does not start.
+
+    """
+    opened = _open_already()
+    return _start(settings or SparkSettings()) if opened is None else opened
+
+
+def _open_already() -> SparkSession | None:
+    try:
+        return SparkSession.active()
+    except PySparkException:
+        return None
+
+
+def _start(settings: SparkSettings) -> SparkSession:
+    connects = settings.master.startswith("sc://")
+    if not connects:
+        check_java()
+    chosen = _QUIET | (_ALONE if settings.master.startswith("local") else {})
+    builder = SparkSession.builder.appName("recsys")
+    builder = builder.remote(settings.master) if connects else builder.master(settings.master)
+    if settings.master.startswith("local"):
+        # Workers of this machine run what the driver runs, not whatever python3 comes first.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        return builder.config(map={**({} if connects else chosen), **settings.options}).getOrCreate()
+    except Exception as error:
+        raise ConfigError(
+            f"Spark does not start on spark.master = {settings.master!r}: {first_line(error)}"
+        ) from None

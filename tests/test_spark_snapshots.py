@@ -1,0 +1,166 @@
+"""The engine spark: what was known before a cut, and who is recommended what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+from snapshots import require_equal
+
+pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
+
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+
+from recsys.config import (  # noqa: E402
+    EventsSettings,
+    ModelSettings,
+    OutputSettings,
+    Settings,
+    WindowsSettings,
+)
+from recsys.engines.spark import (  # noqa: E402
+    Order,
+    Records,
+    SparkFactors,
+    SparkLog,
+    SparkSnapshots,
+    collect,
+    collect_snapshot,
+    rank_everyone,
+    to_table,
+)
+from recsys.events import EventLog  # noqa: E402
+from recsys.features import Snapshot, Snapshots, spawn_seed  # noqa: E402
+from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
+from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
+from recsys.schema import EXPOSED, ITEM, LIKED, USER  # noqa: E402
+from recsys.split import split_by_time  # noqa: E402
+from recsys.store import PartWriter, read_predictions, verify  # noqa: E402
+
+
+def in_spark(log: EventLog, spark: SparkSession) -> SparkLog:
+    """Hand a log to Spark, its rows in no order."""
+    rows = log.shown.sample(fraction=1, shuffle=True, seed=1)
+    return SparkLog(
+        rows=spark.createDataFrame(to_table(rows)).repartition(3),
+        refused=log.refused,
+        as_of=log.as_of,
+        signals=log.signals,
+        outcomes=log.outcomes,
+        positives_only=log.positives_only,
+        counts=log.counts,
+        settle=log.settle,
+        negatives_kept=log.negatives_kept,
+    )
+
+
+def given(whole: Snapshot, records: Records, settings: ModelSettings) -> Callable[..., SparkFactors]:
+    """Factorise as the local engine did: who is asked for which signal shows in the seed."""
+    names = (EXPOSED, *whole.outcomes[1:], LIKED)
+    signals = {spawn_seed(settings.seed, order): name for order, name in enumerate(names)}
+    numbers = collect(records.table.select("number", USER))
+
+    def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFactors:
+        factors, users = whole.factors[signals[seed]], whole.entities[USER].index.codes(numbers[USER])
+        known = users >= 0
+        items = records.indices[ITEM].codes(whole.entities[ITEM].index.ids)
+        sides = [
+            told(numbers["number"].filter(pl.Series(known)), factors.user_factors[users[known]]),
+            told(pl.Series(items), factors.item_factors),
+        ]
+        return SparkFactors(*(rows.sparkSession.createDataFrame(to_table(side)) for side in sides))
+
+    return factorise
+
+
+def told(ids: pl.Series, rows: NDArray[np.float32]) -> pl.DataFrame:
+    return pl.DataFrame({"id": ids, "features": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
+
+
+@pytest.fixture(scope="module")
+def whole(log: EventLog, small: ModelSettings, day: Callable[[float], datetime]) -> Snapshot:
+    return Snapshots(log, small, 1).at(day(8))
+
+
+@pytest.fixture(scope="module")
+def snapshots(log: EventLog, spark: SparkSession, small: ModelSettings, whole: Snapshot) -> SparkSnapshots:
+    """Hold everyone in Spark, and as the sample; factors are those of the local engine."""
+    held = in_spark(log, spark)
+    records = Records.of(held)
+    return SparkSnapshots(held.take_users(1.0, 0), small, 1, records, 1.0, given(whole, records, small))
+
+
+def test_a_snapshot_of_spark_is_that_of_one_machine(snapshots: SparkSnapshots, whole: Snapshot) -> None:
+    found = snapshots.at(whole.cut)
+    assert len(found.entities[USER].index) == len(whole.entities[USER].index)
+    require_equal(found, whole)
+
+
+def test_everyone_is_ranked_as_on_one_machine(
+    log: EventLog, snapshots: SparkSnapshots, whole: Snapshot, small: ModelSettings, tmp_path: Path
+) -> None:
+    windows = split_by_time(WindowsSettings(test=timedelta(days=2)), whole.cut)
+    head = fit_model(Snapshots(log, small, 1), windows.calibrate, windows.test.cut).head
+    wanted, day = Wanted(7, (10,), None), date(2026, 1, 8)
+    order = Order(head, wanted, "seen", day, "some")
+    parts = rank_everyone(snapshots.everyone(whole.cut, whole.outcomes[1:]), order, PartWriter(str(tmp_path)))
+    found = pl.concat(pl.read_parquet(tmp_path / part["file"]) for part in parts).sort(USER, "rank")
+    assert [part["rows"] for part in parts] == [
+        len(pl.read_parquet(tmp_path / part["file"])) for part in parts
+    ]
+    ours, theirs = (WillLikeModel(one, head, log, 1) for one in (snapshots.at(whole.cut), whole))
+    expected = ours.recommend(n=7, candidates=10, exclude=log.shown)
+    assert found.drop("as_of", "model_version").equals(expected)
+    assert found.select("as_of", "model_version").unique().rows() == [(day, "some")]
+    local = theirs.recommend(n=7, candidates=10, exclude=log.shown)
+    both = found.join(local, on=[USER, ITEM])
+    assert len(both) > 0.99 * len(found)
+    np.testing.assert_allclose(both["will_like"], both["will_like_right"], atol=1e-5)
+
+
+def test_a_model_of_everyone_is_collected_whole(snapshots: SparkSnapshots, whole: Snapshot) -> None:
+    sample = snapshots.at(whole.cut)
+    found = collect_snapshot(snapshots.everyone(whole.cut, whole.outcomes[1:]), sample)
+    ours, theirs = (WillLikeModel(one, None).to_files() for one in (found, sample))
+    assert ours == theirs
+
+
+@pytest.fixture(scope="module")
+def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("log")
+    frame.drop("p_like").write_parquet(folder / "log.parquet")
+    return Settings(
+        events=EventsSettings(path=str(folder / "log.parquet"), signals=("long_view",)),
+        model=small.model_copy(update={"cuts": 1}),
+        output=OutputSettings(top_n=10),
+    )
+
+
+def run_with(settings: Settings, engine: str, out: Path) -> Result:
+    model = settings.model.model_copy(update={"engine": engine})
+    output = settings.output.model_copy(update={"path": str(out)})
+    return run(Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1))
+
+
+def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    ours, theirs = (run_with(settings, engine, tmp_path / engine) for engine in ("spark", "local"))
+    assert not verify(tmp_path / "spark").damages
+    assert asdict(ours.counts) == asdict(theirs.counts)
+    entropies = [one.evaluation.metrics["normalized_entropy"].value for one in (ours, theirs)]
+    assert abs(entropies[0] - entropies[1]) < 0.02
+    found, expected = (read_predictions(tmp_path / engine) for engine in ("spark", "local"))
+    assert found.schema == expected.schema
+    assert ours.predictions == len(found) == len(expected)
+    assert set(found[USER]) == set(expected[USER])
+    # The model that was published gives, on this machine, what Spark wrote.
+    model = load_model(tmp_path / "spark", threads=1)
+    pairs = found.select(USER, ITEM)
+    np.testing.assert_allclose(model.predict_proba(pairs)["will_like"], found["will_like"], atol=1e-6)
