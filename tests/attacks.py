@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -220,9 +221,10 @@ class Toll:
 
 
 def kill_runs(folder: Folder, kills: int, seed: int, aimed: bool = False) -> tuple[Toll, Seen]:
-    """Kill `recsys run` at random moments, each time with another seed, and let the next one succeed.
+    """Kill so many runs of `recsys run` at random moments, each of another seed, and let the next one succeed.
 
-    Aimed kills wait until the run has begun to write, and strike while it publishes.
+    A moment may come after the run's end; of twice as many moments so many must not. Aimed kills wait until the run
+    has begun to write, and strike while it publishes.
     """
     draw, toll = random.Random(seed), Toll()
     first = folder.run(seed)
@@ -232,7 +234,7 @@ def kill_runs(folder: Folder, kills: int, seed: int, aimed: bool = False) -> tup
     lasts = time.monotonic() - began
     toll.whole |= folder.days()
     with reading(folder.out) as seen:
-        for number in range(kills):
+        for number in takewhile(lambda _: toll.kills < kills, range(2 * kills)):
             next_seed = seed + 2 * number + 2
             _kill_one(folder, toll, next_seed, draw.uniform(0, _PUBLISHES if aimed else lasts), aimed)
             began = time.monotonic()
@@ -243,7 +245,7 @@ def kill_runs(folder: Folder, kills: int, seed: int, aimed: bool = False) -> tup
             if ended.status:
                 toll.wrong.append(f"kill {number}: the next run ended with {ended.status}: {ended.last}")
             if (number + 1) % 20 == 0:
-                print(f"{number + 1} kills, {len(toll.wrong)} wrong, a run lasts {lasts:.1f} s")
+                print(f"{toll.kills} kills, {len(toll.wrong)} wrong, a run lasts {lasts:.1f} s")
     toll.wrong += [f"the reader: {one}" for one in seen.torn]
     toll.wrong += [
         f"the reader saw a day of {version} that no run wrote"

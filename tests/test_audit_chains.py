@@ -66,6 +66,17 @@ def test_every_step_keeps_the_margins() -> None:
     )
 
 
+def test_who_and_what_has_no_like_changes_no_draw() -> None:
+    # User 9 and item 7 have no like; their rows stand among the others'.
+    own = np.array([1, 2, 4, 5, 6, 8, 9, 10, 12, 13])
+    users, items, odds = np.full(14, 9), np.full(14, 7), np.full(14, 3.0)
+    users[own], items[own], odds[own] = USERS, ITEMS, ODDS
+    users[[0, 7]], items[[3, 11]] = 0, [1, 2]
+    for seed in range(20):
+        found = exchange(own[LIKES], users, items, odds, 50, seed)
+        assert np.array_equal(found, own[exchange(LIKES, USERS, ITEMS, ODDS, 50, seed)])
+
+
 def test_a_draw_follows_from_its_seed() -> None:
     for chain in (partial(resettle, LIKES, USERS, ODDS), partial(exchange, LIKES, USERS, ITEMS, ODDS)):
         draws = [tuple(sorted(chain(50, seed).tolist())) for seed in range(20)]

@@ -119,12 +119,13 @@ def test_a_killed_audit_goes_on_from_its_finished_arms(
     with pytest.raises(BaseException):  # noqa: B017, PT011 (typer turns the interrupt into its own)
         main(["audit", "-c", str(world), "-o", str(tmp_path / "cut"), "-q", "-j", "1"])
     kept = list((tmp_path / "cut" / "auditing").rglob("*.safetensors"))
-    assert len(kept) == 4
+    before = len(looked)  # the arm that was under way is finished first
+    assert len(kept) == before - 1 < 10
     assert not (tmp_path / "cut" / "audit").exists()
     # What was tampered with is not taken.
     kept[0].write_bytes(kept[0].read_bytes()[:-1] + b"!")
     assert run("audit", "-c", world, "-o", tmp_path / "cut", "-q", "--resume", "-j", "1") == 0
-    assert len(looked) == 5 + 10 - 3
+    assert len(looked) - before == 10 - (len(kept) - 1)
     first, second = ((tmp_path / name / "audit" / "audit.json").read_bytes() for name in ("whole", "cut"))
     assert first == second
 

@@ -362,6 +362,6 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
         monkeypatch.setenv(name, value)
     folder = attacks.Folder(attacks.prepare(), log, tmp_path / "out")
     toll, seen = attacks.kill_runs(folder, kills=2, seed=11)
-    assert toll.kills + toll.too_late == 2
+    assert 0 < toll.kills <= 2
     assert not toll.wrong, toll.wrong
     assert seen.scans > 0

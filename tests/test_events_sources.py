@@ -14,7 +14,7 @@ import pytest
 
 from recsys.config import Settings
 from recsys.errors import ConfigError, DataError, InputError, UsageError
-from recsys.events import EventLog, measure, propose_config, read_events, read_table
+from recsys.events import EventLog, _read, measure, propose_config, read_events, read_table
 
 ROWS = pl.DataFrame(
     {
@@ -187,6 +187,36 @@ def test_ndjson_fields_may_turn_up_late(tmp_path: Path) -> None:
     log = read_events(tmp_path / "x.jsonl", signals=["clicks", "swipes"])
     assert log.exposures.select("clicks", "swipes").rows() == [(1.0, None), (2.5, 1.0)]
     assert log.counts.duplicates == 10_049
+
+
+def _append(file: Path) -> None:
+    with file.open("a") as log:
+        log.write("9,9,1700000000,true\n")
+
+
+def _replace(file: Path) -> None:
+    # Of the same size and time: another file all the same.
+    other = file.with_suffix(".new")
+    shutil.copy2(file, other)
+    other.rename(file)
+
+
+@pytest.mark.parametrize("disturb", [_append, _replace, Path.unlink])
+def test_a_log_that_is_written_meanwhile_is_refused(
+    disturb: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _csv(ROWS.select("user_id", "item_id", "timestamp", "liked"), tmp_path)
+    assert read_events(file).counts.accepted == 5
+    honest = _read.accept_rows
+
+    def disturbed(*given: Any) -> Any:
+        accepted = honest(*given)
+        disturb(file)
+        return accepted
+
+    monkeypatch.setattr(_read, "accept_rows", disturbed)
+    with pytest.raises(InputError, match=r"log.csv' (changed while it was read|cannot be read)"):
+        read_events(file)
 
 
 @pytest.mark.parametrize(

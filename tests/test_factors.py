@@ -180,7 +180,7 @@ class TestCompiledLoops:
         monkeypatch.setattr(np, "matmul", lambda a, b, out: (rows.append(len(a)), multiply(a, b, out=out)))
         factors = draw(1, 64, 1_000, False)
         items = factors.item_factors * np.geomspace(1, 1e-4, 1_000, dtype=np.float32)[:, None]
-        found = _top_n.rank_best(factors.user_factors, items, 5, prune=prune)
+        found = _top_n.Ranker(items, 5, prune).rank(factors.user_factors)
         assert as_rows(found) == brute_force(
             Factors(factors.user_factors, items), 5, np.zeros((64, 1_000), bool)
         )

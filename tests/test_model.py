@@ -27,7 +27,7 @@ from recsys.events import EventLog, read_events
 from recsys.features import Pairs, Snapshots
 from recsys.matrix import IdIndex
 from recsys.model import WillLikeModel, fit_model, pairs_of
-from recsys.model._candidates import Asked, _propose_by_crowd
+from recsys.model._candidates import Asked, _propose_by_crowd, rank_crowd
 from recsys.probability import BetaCalibrator, LogisticHead, ProbabilityHead
 from recsys.simulation import World, simulate
 from recsys.split import Window, exposures_in, split_by_time
@@ -430,7 +430,7 @@ def test_the_crowd_proposes_its_best_that_are_not_kept_away(n: int) -> None:
     by_crowd = rng.integers(0, 9, 30).astype(float)
     kept_away = rng.random((20, 30)) < np.linspace(0, 1, 20)[:, None]
     asked = Asked(np.zeros(20, np.int32), Pairs({}), csr_matrix(kept_away.astype(np.float32)))
-    found = _propose_by_crowd(asked, by_crowd, n)
+    found = _propose_by_crowd(asked, rank_crowd(by_crowd), n)
     best_first = sorted(range(30), key=lambda item: (-by_crowd[item], item))
     lists = [[item for item in best_first if not kept_away[user, item]][:n] for user in range(20)]
     assert [found.items[found.users == user].tolist() for user in range(20)] == lists

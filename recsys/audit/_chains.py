@@ -94,8 +94,39 @@ def exchange(
     """
     if len(likes) < 2:
         return likes.copy()
-    # Half as wide: proposals jump about, and what they wait for is memory.
-    users, items = users.astype(np.int32), items.astype(np.int32)
+    rows = _rows_that_take_part(likes, users, items)
+    within = np.searchsorted(rows, likes)
+    return rows[
+        _exchange(within, _renumber(users[rows]), _renumber(items[rows]), log_odds[rows], moves, seed)
+    ]
+
+
+def _rows_that_take_part(
+    likes: NDArray[np.int64], users: NDArray[np.int64], items: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Find the rows, ascending, whose user and item both have a like: all that a proposal can ever touch."""
+    takes_part = np.ones(len(users), np.bool_)
+    for codes in (users, items):
+        liked = np.zeros(int(codes.max()) + 1, np.bool_)
+        liked[codes[likes]] = True
+        takes_part &= liked[codes]
+    return np.flatnonzero(takes_part)
+
+
+def _renumber(codes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Number codes from 0 without gaps. Half as wide: proposals jump about, and what they wait for is memory."""
+    return np.asarray(np.unique(codes, return_inverse=True)[1]).astype(np.int32)
+
+
+def _exchange(
+    likes: NDArray[np.int64],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    log_odds: NDArray[np.float64],
+    moves: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Do what `exchange` does where every row takes part."""
     own_rows, by_item = (
         rows.astype(np.int32) for rows in (np.lexsort((items, users)), np.argsort(items, kind="stable"))
     )

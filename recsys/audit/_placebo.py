@@ -19,7 +19,7 @@ from recsys.matrix import distinct_codes
 
 #: Steps a like, to the hub and from there to each placebo: within strata, and where both margins are kept.
 MOVES = 60
-SWAPS = 600
+SWAPS = 400
 _Chain = Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -245,18 +245,28 @@ def run_arms(
     """
     found = {arm.name: kept for arm in arms if (kept := bench.shelf.load(arm.name)) is not None}
     progress = Progress(len(arms), len(found))
-    for seed, waiting in _by_seed(arms, found):
-        material = _start(bench, seed)
 
-        def run(arm: Arm, material: Material = material) -> tuple[str, Answers]:
-            answers = examine(arm.kind, see(arm, material))
-            bench.shelf.save(arm.name, answers)
-            progress.tell(arm)
-            return arm.name, answers
+    def run(one: tuple[Arm, Future[Material]]) -> tuple[str, Answers]:
+        arm, start = one
+        answers = examine(arm.kind, see(arm, start.result()))
+        bench.shelf.save(arm.name, answers)
+        progress.tell(arm)
+        return arm.name, answers
 
-        with ThreadPoolExecutor(bench.threads) as pool:
-            found |= dict(pool.map(run, waiting))
-    return found
+    with ThreadPoolExecutor(bench.threads) as pool:
+        return found | dict(pool.map(run, _in_line(bench, list(_by_seed(arms, found)), pool)))
+
+
+def _in_line(
+    bench: Bench, groups: list[tuple[int, list[Arm]]], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Arm, Future[Material]]]:
+    """Give each arm and its start; a start waits in line before the arms of the seed before, so that no arm waits."""
+    starts = (pool.submit(_start, bench, seed) for seed, _ in groups)
+    start = next(starts, None)
+    for _, waiting in groups:
+        following = next(starts, None)
+        yield from ((arm, start) for arm in waiting if start)
+        start = following
 
 
 def _by_seed(arms: list[Arm], found: dict[str, Answers]) -> Iterator[tuple[int, list[Arm]]]:
@@ -268,5 +278,4 @@ def _by_seed(arms: list[Arm], found: dict[str, Answers]) -> Iterator[tuple[int, 
 def _start(bench: Bench, seed: int) -> Material:
     if not seed:
         return bench.material
-    engine = engine_for(bench.plan.model, bench.threads)
-    return bench.material.start_again(seed_of(bench.plan, seed), engine)
+    return bench.material.start_again(seed_of(bench.plan, seed), bench.engine)

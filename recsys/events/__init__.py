@@ -41,6 +41,7 @@ from recsys.events._sources import (
     read_table,
     reading,
     scan_file,
+    undisturbed,
 )
 from recsys.events._totals import HIGH, LOW
 
@@ -75,4 +76,5 @@ __all__ = [
     "reading",
     "scan_file",
     "tell_positives",
+    "undisturbed",
 ]

@@ -14,7 +14,7 @@ from recsys.events._accept import Accepted, accept_rows, label_exposures
 from recsys.events._fold import first_of_each, fold_events
 from recsys.events._refuse import check_share, count_reasons, describe_refused
 from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles
-from recsys.events._sources import open_source, reading
+from recsys.events._sources import open_source, reading, undisturbed
 from recsys.schema import (
     FACTORS_ONLY,
     HISTORY_ONLY,
@@ -206,13 +206,13 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
 
     """
     source = open_source(chosen(settings, as_of, events))
-    accepted = accept_rows(source, settings, as_of)
-    roles = accepted.roles
-    with reading(source.name):
+    with reading(source.name), undisturbed(source.files):
+        accepted = accept_rows(source, settings, as_of)
         refused = describe_refused(source, accepted.broken)
     check_share(accepted.read, refused, settings.max_refused, source.name, as_of)
     unique = first_of_each(accepted.rows, [name for name in KEY if name in accepted.rows.columns])
     as_of = end_of(unique[TIME].max()) if as_of is None else as_of.astimezone(UTC)
+    roles = accepted.roles
     exposures = _label(unique, roles, settings)
     is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle)
     settled = exposures.filter(is_settled)

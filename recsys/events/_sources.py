@@ -277,6 +277,32 @@ def reading(name: str) -> Iterator[None]:
         raise _unreadable(name, error) from None
 
 
+@contextmanager
+def undisturbed(files: Sequence[str | os.PathLike[str]]) -> Iterator[None]:
+    """Refuse what is read from files that somebody else writes to meanwhile.
+
+    Parameters
+    ----------
+    files : sequence of path-like
+
+    Raises
+    ------
+    InputError
+        When the size, the time of the last change or the identity of one is not what it was.
+
+    """
+    before = [_stamp(file) for file in files]
+    yield
+    for file, stamp in zip(files, before, strict=True):
+        if _stamp(file) != stamp:
+            raise InputError(f"{os.fspath(file)!r} changed while it was read: start again when it is written")
+
+
+def _stamp(file: str | os.PathLike[str]) -> tuple[int, int, int]:
+    about = Path(file).stat()
+    return about.st_size, about.st_mtime_ns, about.st_ino
+
+
 def _unreadable(name: str, error: Exception) -> InputError:
     return InputError(f"{name!r} cannot be read: {first_line(error)}")
 

@@ -12,6 +12,6 @@
 """
 
 from recsys.factors._factors import Factors, mean_outer_product, typical_score_of
-from recsys.factors._top_n import TopN
+from recsys.factors._top_n import Ranker, TopN
 
-__all__ = ["Factors", "TopN", "mean_outer_product", "typical_score_of"]
+__all__ = ["Factors", "Ranker", "TopN", "mean_outer_product", "typical_score_of"]

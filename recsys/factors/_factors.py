@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.factors._top_n import TopN, rank_best
+from recsys.factors._top_n import Ranker, TopN
 from recsys.matrix import UserItems, one_blas_thread
 
 _PAIR_CHUNK = 65_536
@@ -95,7 +95,7 @@ class Factors:
         n = min(n, len(self.item_factors))
         if n == 0 or not len(self.user_factors):
             return TopN(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
-        return rank_best(self.user_factors, self.item_factors, n, exclude, threads)
+        return Ranker(self.item_factors, n).rank(self.user_factors, exclude, threads)
 
     @property
     def n_users(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,49 +36,65 @@ class TopN:
     scores: NDArray[np.float32]
 
 
-def rank_best(
-    users: NDArray[np.float32],
-    items: NDArray[np.float32],
-    n: int,
-    exclude: UserItems | None = None,
-    threads: int = 0,
-    prune: bool = True,
-) -> TopN:
-    """Do what `Factors.top_n` says.
+@dataclass(frozen=True)
+class Ranker:
+    """Items, made ready to be ranked for some users after the other.
 
-    Parameters
+    Attributes
     ----------
-    users, items : ndarray of float32, shapes (n_users, factors) and (n_items, factors)
-        Neither is empty.
+    items : ndarray of float32, shape (n_items, factors)
+        At least one.
     n : int
-        From 1 to n_items.
-    exclude : csr_matrix, shape (n_users, n_items), optional
-    threads : int
+        How many of them a user gets, from 1 to n_items.
     prune : bool
         Leave out items too short to matter. The result does not depend on it.
 
-    Returns
-    -------
-    TopN
-
     """
-    compiled = len(users) * len(items) >= _WORTH_COMPILING
-    ranker = Pruned.of(items, n, prune) if compiled else Plain.of(items, n)
-    found_items = np.full((len(users), n), -1, np.int32)
-    found_scores = np.zeros((len(users), n), np.float32)
 
-    def rank(start: int) -> None:
-        block = slice(start, start + ranker.block)
-        rows = None if exclude is None else exclude[block]
-        found_items[block], found_scores[block] = ranker.rank(users[block], rows)
-        for user in np.flatnonzero(~users[block].any(axis=1)):
-            seen = np.empty(0, np.int32) if rows is None else rows[int(user)].indices
-            first = _first_unseen(seen, n, len(items))
-            found_items[start + user, : len(first)] = first
+    items: NDArray[np.float32]
+    n: int
+    prune: bool = True
 
-    with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        list(pool.map(rank, range(0, len(users), ranker.block)))
-    return _leave_out_gaps(found_items, found_scores)
+    def rank(self, users: NDArray[np.float32], exclude: UserItems | None = None, threads: int = 0) -> TopN:
+        """Do what `Factors.top_n` says.
+
+        Parameters
+        ----------
+        users : ndarray of float32, shape (n_users, factors)
+            At least one.
+        exclude : csr_matrix, shape (n_users, n_items), optional
+        threads : int
+
+        Returns
+        -------
+        TopN
+
+        """
+        compiled = len(users) * len(self.items) >= _WORTH_COMPILING
+        ranker = self._pruned if compiled else self._plain
+        found_items = np.full((len(users), self.n), -1, np.int32)
+        found_scores = np.zeros((len(users), self.n), np.float32)
+
+        def rank(start: int) -> None:
+            block = slice(start, start + ranker.block)
+            rows = None if exclude is None else exclude[block]
+            found_items[block], found_scores[block] = ranker.rank(users[block], rows)
+            for user in np.flatnonzero(~users[block].any(axis=1)):
+                seen = np.empty(0, np.int32) if rows is None else rows[int(user)].indices
+                first = _first_unseen(seen, self.n, len(self.items))
+                found_items[start + user, : len(first)] = first
+
+        with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            list(pool.map(rank, range(0, len(users), ranker.block)))
+        return _leave_out_gaps(found_items, found_scores)
+
+    @cached_property
+    def _pruned(self) -> Pruned:
+        return Pruned.of(self.items, self.n, self.prune)
+
+    @cached_property
+    def _plain(self) -> Plain:
+        return Plain.of(self.items, self.n)
 
 
 def _first_unseen(seen: NDArray[np.int32], n: int, n_items: int) -> NDArray[np.int64]:

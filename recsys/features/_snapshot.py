@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -158,16 +160,18 @@ class Snapshot:
             {kind: one.index for kind, one in self.entities.items()}, self.links, items, given
         )
 
-    def pair_features(self, pairs: Pairs) -> NDArray[np.float64]:
+    def pair_features(self, pairs: Pairs, names: Sequence[str] | None = None) -> NDArray[np.float64]:
         """Compute the features of pairs, for training and for serving.
 
         Parameters
         ----------
         pairs : Pairs of length n
+        names : sequence of d str, optional
+            Those that are wanted, in this order. Default: all.
 
         Returns
         -------
-        ndarray of float64, shape (n, len(names))
+        ndarray of float64, shape (n, d)
 
         Notes
         -----
@@ -176,18 +180,34 @@ class Snapshot:
         item adds is less where users press often, and a head may weigh the product.
 
         """
-        places = pairs.places
-        users, items = places[USER], places[ITEM]
-        blocks = [table.values[places[kind]] for kind, table in self.entities.items()]
-        others = [table.effects[places[kind]] for kind, table in self.entities.items() if kind != USER]
-        appeal = np.sum(others, axis=0)
-        blocks.append(appeal)
-        blocks += [one.of(users, places[kind]).astype(float) for kind, one in self.affinities.items()]
-        dots = [one.scores(users, items) / one.typical_score for one in (*self.factors.values(), self.tastes)]
+        column = {name: place for place, name in enumerate(self.names if names is None else names)}
+        features = np.empty((len(pairs.places[USER]), len(column)))
+        for block, compute in self._blocks():
+            taken = [(place, column[name]) for place, name in enumerate(block) if name in column]
+            if taken:
+                values = compute(pairs)
+                for place, into in taken:
+                    features[:, into] = values[:, place]
+        return features
+
+    def _blocks(self) -> Iterator[tuple[Sequence[str], Callable[[Pairs], NDArray[Any]]]]:
+        """Name the features that are computed together, and say how: a column each."""
+        for kind, table in self.entities.items():
+            yield [f"{kind}:{name}" for name in table.names], partial(_look_up, table.values, kind)
+        yield [*(f"{APPEAL}{outcome}" for outcome in self.outcomes), INTERPLAY], self._appeal
+        for kind, one in self.affinities.items():
+            names = [f"{kind}:{AFFINITY}{outcome}" for outcome in self.outcomes]
+            yield names, partial(_look_up_both, one, kind)
+        for signal, factors in self.factors.items():
+            yield [f"{DOT}{signal}"], partial(_score, factors)
+        yield [TASTE], partial(_score, self.tastes)
+
+    def _appeal(self, pairs: Pairs) -> NDArray[np.float64]:
         of_user = self.entities[USER]
-        lately = of_user.values[users, of_user.names.index(f"{LATELY}{LIKED}")]
-        interplay = lately * appeal[:, self.outcomes.index(LIKED)]
-        return np.column_stack([*blocks, *dots, interplay]).astype(np.float64, copy=False)
+        others = [_look_up(one.effects, kind, pairs) for kind, one in self.entities.items() if kind != USER]
+        appeal = np.sum(others, axis=0)
+        lately = of_user.values[pairs.places[USER], of_user.names.index(f"{LATELY}{LIKED}")]
+        return np.column_stack([appeal, lately * appeal[:, self.outcomes.index(LIKED)]])
 
     def write_features(
         self, pairs: Pairs, names: Sequence[str], out: NDArray[np.float64], threads: int = 0
@@ -204,14 +224,26 @@ class Snapshot:
             0 means one a core. No result depends on it.
 
         """
-        columns = [self.names.index(name) for name in names]
 
         def write(piece: tuple[slice, Pairs]) -> None:
             rows, some = piece
-            out[rows] = self.pair_features(some)[:, columns]
+            out[rows] = self.pair_features(some, names)
 
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             list(pool.map(write, pairs.in_pieces()))
+
+
+def _look_up(values: NDArray[np.float64], kind: str, pairs: Pairs) -> NDArray[np.float64]:
+    return values[pairs.places[kind]]
+
+
+def _look_up_both(affinities: Affinities, kind: str, pairs: Pairs) -> NDArray[np.float32]:
+    return affinities.of(pairs.places[USER], pairs.places[kind])
+
+
+def _score(factors: Factors, pairs: Pairs) -> NDArray[np.float32]:
+    scores = factors.scores(pairs.places[USER], pairs.places[ITEM]) / np.float32(factors.typical_score)
+    return scores[:, None]
 
 
 def place_pairs(

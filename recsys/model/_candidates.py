@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.factors import Factors, TopN
-from recsys.features import DOT, Pairs, Snapshot
+from recsys.factors import Factors, Ranker, TopN
+from recsys.features import DOT, Pairs
 from recsys.matrix import UserItems
-from recsys.schema import ITEM
 
 
 @dataclass(frozen=True)
@@ -63,26 +62,61 @@ class Asked:
     exclude: UserItems
 
 
+@dataclass(frozen=True)
+class Proposer:
+    """One factorisation, and the eligible items that it knows.
+
+    Attributes
+    ----------
+    factors : Factors
+    known : ndarray of int64, shape (m,)
+        Places of those items among the eligible.
+    ranker : Ranker
+        Of their factors.
+
+    """
+
+    factors: Factors
+    known: NDArray[np.int64]
+    ranker: Ranker
+
+    @classmethod
+    def of(cls, factors: Factors, items: NDArray[np.int32], n: int) -> Proposer:
+        """Make a factorisation ready to propose n of the items, given as places in the snapshot, to a user."""
+        known = np.flatnonzero(np.append(factors.item_factors.any(axis=1), False)[items])
+        return cls(factors, known, Ranker(factors.item_factors[items[known]], min(n, len(known))))
+
+    def propose(self, asked: Asked, threads: int = 0) -> Candidates:
+        """Rank its items for the users that it knows."""
+        users = np.flatnonzero(np.append(self.factors.user_factors.any(axis=1), False)[asked.users])
+        if not len(users) or not len(self.known):
+            return Candidates(*(np.empty(0, np.int64) for _ in range(3)))
+        factors, exclude = self.factors.user_factors[asked.users[users]], asked.exclude[users]
+        if len(self.known) < exclude.shape[1]:
+            exclude = exclude[:, self.known]
+        best = Candidates.of(self.ranker.rank(factors, exclude, threads))
+        return Candidates(users[best.users], self.known[best.items], best.ranks)
+
+
+def rank_crowd(by_crowd: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order items, shape (n_items,), by what the head makes of each for someone it knows nothing about."""
+    return np.lexsort((np.arange(len(by_crowd)), -by_crowd))
+
+
 def propose_candidates(
-    snapshot: Snapshot,
-    asked: Asked,
-    by_crowd: NDArray[np.float64],
-    signals: tuple[str, ...],
-    n: int,
-    threads: int = 0,
+    asked: Asked, crowd: NDArray[np.int64], proposers: Sequence[Proposer], n: int, threads: int = 0
 ) -> Candidates:
     """Collect every proposer's n best items of each user.
 
     Parameters
     ----------
-    snapshot : Snapshot
     asked : Asked
-    by_crowd : ndarray of float64, shape (n_items,)
-        What the head makes of each item for someone it knows nothing about.
-    signals : tuple of str
-        Factorisations that may propose: to the users, and of the items, that they know.
+    crowd : ndarray of int64, shape (n_items,)
+        From `rank_crowd`.
+    proposers : sequence of Proposer
+        Of n items a user.
     n : int
-        Items a user and proposer.
+        Items a user that the crowd proposes.
     threads : int
         0 means one a core. The result does not depend on it.
 
@@ -93,10 +127,8 @@ def propose_candidates(
         be proposed if m were asked.
 
     """
-    n_items = max(len(by_crowd), 1)
-    proposed = [_propose_by_crowd(asked, by_crowd, n)]
-    for signal in signals:
-        proposed += _propose_by_factors(snapshot.factors[signal], asked, n, threads)
+    n_items = max(len(crowd), 1)
+    proposed = [_propose_by_crowd(asked, crowd, n), *(one.propose(asked, threads) for one in proposers)]
     pairs = [one.users * n_items + one.items for one in proposed]
     ranks = [one.ranks for one in proposed]
     # One number a proposal, the rank last. Not np.unique: its hash table takes ten times as long as sorting.
@@ -112,8 +144,7 @@ def readable_signals(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.removeprefix(DOT) for name in names if name.startswith(DOT))
 
 
-def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int) -> Candidates:
-    order = np.lexsort((np.arange(len(by_crowd)), -by_crowd))
+def _propose_by_crowd(asked: Asked, order: NDArray[np.int64], n: int) -> Candidates:
     standing = np.empty_like(order)
     standing[order] = np.arange(len(order))
     # However much of the crowd's best is kept from somebody, the list ends within so many places.
@@ -125,14 +156,3 @@ def _propose_by_crowd(asked: Asked, by_crowd: NDArray[np.float64], n: int) -> Ca
     ranks = np.cumsum(is_open, axis=1, dtype=np.int32)
     users, places = np.nonzero(is_open & (ranks <= n))
     return Candidates(users, order[places], ranks[users, places].astype(np.int64))
-
-
-def _propose_by_factors(factors: Factors, asked: Asked, n: int, threads: int) -> Iterator[Candidates]:
-    items = asked.items.places[ITEM]
-    known_items = np.flatnonzero(np.append(factors.item_factors.any(axis=1), False)[items])
-    known_users = np.flatnonzero(np.append(factors.user_factors.any(axis=1), False)[asked.users])
-    if not len(known_items) or not len(known_users):
-        return
-    part = Factors(factors.user_factors[asked.users[known_users]], factors.item_factors[items[known_items]])
-    best = Candidates.of(part.top_n(n, asked.exclude[known_users][:, known_items], threads))
-    yield Candidates(known_users[best.users], known_items[best.items], best.ranks)

@@ -155,7 +155,7 @@ def explain_pair(
 
     """
     names, pairs = head.head.names, snapshot.place(pair)
-    values = snapshot.pair_features(pairs)[0, [snapshot.names.index(name) for name in names]]
+    values = snapshot.pair_features(pairs, names)[0]
     order = head.head.logit(values[None])
     split = head.head.contributions(values[None])
     farthest = float(logit(1 - FLOOR))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from recsys.features import Pairs
 from recsys.matrix import IdIndex
-from recsys.model._candidates import Asked, Candidates, propose_candidates, readable_signals
+from recsys.model._candidates import (
+    Asked,
+    Candidates,
+    Proposer,
+    propose_candidates,
+    rank_crowd,
+    readable_signals,
+)
 from recsys.model._rank import score_factors
 from recsys.model._score import Scorer
 from recsys.model._select import Wanted, pairs_of_candidates, place_best, take_best
@@ -48,18 +55,24 @@ def rank_by_candidates(
     places = snapshot.entities[ITEM].index.codes(ids)
     eligible = Pairs({ITEM: places, **snapshot.place_links(places, catalogue)})
     size = max(1, min(_USER_CHUNK, _PROPOSED_CHUNK // max(wanted.proposed)))
+    codes = snapshot.entities[USER].index.codes(users.ids)
+    propose = _ready_to_propose(scorer, eligible, max(wanted.proposed))
     for start in range(0, max(1, len(users)), size):
-        some = users.ids[start : start + size]
-        codes = snapshot.entities[USER].index.codes(some)
-        asked = Asked(codes, eligible, left_out[start : start + size])
-        yield dict(zip(wanted.candidates, _rank(scorer, some, ids, asked, wanted), strict=True))
+        some = slice(start, start + size)
+        asked = Asked(codes[some], eligible, left_out[some])
+        ranked = _rank(scorer, users.ids[some], ids, asked, propose(asked), wanted)
+        yield dict(zip(wanted.candidates, ranked, strict=True))
 
 
 def _rank(
-    scorer: Scorer, user_ids: pl.Series, item_ids: pl.Series, asked: Asked, wanted: Wanted
+    scorer: Scorer,
+    user_ids: pl.Series,
+    item_ids: pl.Series,
+    asked: Asked,
+    proposed: Candidates,
+    wanted: Wanted,
 ) -> list[pl.DataFrame]:
     """Rank the candidates of some users, once for each number proposed."""
-    proposed = _propose(scorer, asked, max(wanted.proposed))
     pairs = pairs_of_candidates(asked, proposed)
     order = scorer.order(pairs)
     found = []
@@ -72,13 +85,21 @@ def _rank(
     return found
 
 
-def _propose(scorer: Scorer, asked: Asked, n: int) -> Candidates:
+def _ready_to_propose(scorer: Scorer, items: Pairs, n: int) -> Callable[[Asked], Candidates]:
+    """Do once what is the same for all users, whom n items a proposer are proposed."""
+    snapshot, places = scorer.snapshot, items.places[ITEM]
     if scorer.head is None:
-        # By score, each factorisation is its own best proposer.
-        factors = score_factors(scorer.snapshot, LIKED, asked.users, asked.items)
-        return Candidates.of(factors.top_n(n, asked.exclude, scorer.threads))
-    signals, by_crowd = readable_signals(scorer.head.head.names), scorer.order_for_nobody(asked.items)
-    return propose_candidates(scorer.snapshot, asked, by_crowd, signals, n, scorer.threads)
+
+        def by_score(asked: Asked) -> Candidates:
+            # Each factorisation is its own best proposer.
+            factors = score_factors(snapshot, LIKED, asked.users, asked.items)
+            return Candidates.of(factors.top_n(n, asked.exclude, scorer.threads))
+
+        return by_score
+    crowd = rank_crowd(scorer.order_for_nobody(items))
+    signals = readable_signals(scorer.head.head.names)
+    proposers = [Proposer.of(snapshot.factors[signal], places, n) for signal in signals]
+    return lambda asked: propose_candidates(asked, crowd, proposers, n, scorer.threads)
 
 
 def _with_ids(

@@ -52,9 +52,7 @@ class Scorer:
 
     def features(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute the features that the head reads, shape (n, d)."""
-        names = self.snapshot.names
-        columns = [names.index(name) for name in self.known_head.head.names]
-        return self.snapshot.pair_features(pairs)[:, columns]
+        return self.snapshot.pair_features(pairs, self.known_head.head.names)
 
     def order(self, pairs: Pairs) -> NDArray[np.float64]:
         """Compute what ranks pairs, shape (n,): the head's log-odds, or without a head `score_order`."""

@@ -70,8 +70,10 @@ def place_best(
 ) -> NDArray[np.int64]:
     """Find each user's best candidates, a few more than asked; within what one creator may have."""
     kept = np.flatnonzero(chosen.ranks <= proposed)
+    rows = pl.DataFrame({"user": chosen.users[kept], "order": order[kept]})
     # Candidates come by item, and the sort is stable: ties go to the item that comes first.
-    best_first = kept[np.lexsort((-order[kept], chosen.users[kept]))]
+    best = pl.arg_sort_by("user", "order", descending=[False, True], maintain_order=True)
+    best_first: NDArray[np.int64] = kept[rows.select(best).to_series().to_numpy()]
     if wanted.max_per_creator is not None:
         creators = pairs.places[CREATOR][best_first]
         standing = _count_before(chosen.users[best_first], creators)

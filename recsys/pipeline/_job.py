@@ -117,6 +117,7 @@ class Job:
 
 
 def _describe_input(path: Path) -> dict[str, Any]:
-    about = path.stat()
-    described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}
-    return {**described, "sha256": store.sha256_of(path)}
+    with events.undisturbed([path]):
+        about = path.stat()
+        described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}
+        return {**described, "sha256": store.sha256_of(path)}

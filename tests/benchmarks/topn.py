@@ -106,7 +106,7 @@ def multiply_only(work: Work) -> None:
 
 def by_ours(work: Work, prune: bool = True) -> Items:
     """`Factors.top_n`, compiled."""
-    found = _top_n.rank_best(work.users, work.items, work.n, work.seen, work.threads, prune)
+    found = _top_n.Ranker(work.items, work.n, prune).rank(work.users, work.seen, work.threads)
     return found.items.reshape(-1, work.n)
 
 
