@@ -117,7 +117,9 @@ def write_parts(folder: Path, kind: str) -> Path:
     for at, part in enumerate((rows[:20], rows[20:28], [*rows[28:], rows[3]])):
         path = folder / f"log {{x}}/day={at // 2}/hour=a%20[{at}]"
         path.mkdir(parents=True)
-        frame = pl.DataFrame(part, infer_schema_length=None).with_columns(pl.col("user_id").cast(pl.String))
+        frame = pl.DataFrame(part, infer_schema_length=None).with_columns(
+            pl.col("user_id").cast(pl.String), pl.col("item_id").cast(pl.String).alias("s.h`o`w`n")
+        )
         getattr(frame, f"write_{kind}")(path / f"part.{kind}")
     return folder / "log {x}"
 
@@ -126,7 +128,7 @@ def write_parts(folder: Path, kind: str) -> Path:
 def test_files_in_folders_are_one_log(spark: SparkSession, tmp_path: Path, kind: str) -> None:
     settings = EventsSettings(
         path=str(write_parts(tmp_path, kind)),
-        columns={"like": "liked", "session": "hour", "groups": {"day": "day"}},
+        columns={"like": "liked", "session": "hour", "groups": {"day": "day", "shown": "s.h`o`w`n"}},
         signals=("clicks", "day + 1 AS tomorrow"),
         max_refused=0.5,
         settle="1h",

@@ -23,6 +23,7 @@ from recsys.events import Source, folder_values, format_of, open_source, reading
 FILE, PLACE, NUMBER = "file", "place", "number"
 #: A row's number is its file's, then its place in the file: in the order of the log, and known without counting.
 PLACES = 2**40
+_URL = re.compile(r"[\w.+-]+:/")
 _GLOBS = re.compile(r"([*?\[\]{}\\])")
 
 
@@ -246,4 +247,4 @@ def _one_slash(url: str) -> str:
 
 def _path_of(file: str) -> str:
     """Name a file alike whether it is given as a path or as Spark's URL of it."""
-    return unquote(_one_slash(file)).removeprefix("file:") if ":/" in file else str(Path(file).absolute())
+    return unquote(_one_slash(file)).removeprefix("file:") if _URL.match(file) else str(Path(file).absolute())
