@@ -45,4 +45,7 @@ def one_line(name: str) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """Cut what a library said to one line of a length that can be read."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]
+    said = [line.strip(" :\t") for line in str(error).splitlines()]
+    # Of a failure in Java, the first line only says which call it was.
+    told = [line for line in said if line and not line.startswith("An error occurred while calling")]
+    return (told or [type(error).__name__])[0][:_LONGEST]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -13,9 +14,11 @@ from recsys.engines import check_java
 from recsys.engines._spark._failures import first_line
 from recsys.errors import ConfigError
 
+_LOGGING = Path(__file__).with_name("log4j2.properties")
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 #: On this machine nobody else is to reach the driver, nor needs to.
 _ALONE = {
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -53,17 +56,17 @@ def _open_already() -> SparkSession | None:
 
 
 def _start(settings: SparkSettings) -> SparkSession:
-    connects = settings.master.startswith("sc://")
+    connects, alone = settings.master.startswith("sc://"), settings.master.startswith("local")
     if not connects:
         check_java()
-    chosen = _QUIET | (_ALONE if settings.master.startswith("local") else {})
-    builder = SparkSession.builder.appName("recsys")
-    builder = builder.remote(settings.master) if connects else builder.master(settings.master)
-    if settings.master.startswith("local"):
+    if alone:
         # Workers of this machine run what the driver runs, not whatever python3 comes first.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("recsys")
+    builder = builder.remote(settings.master) if connects else builder.master(settings.master)
+    options = {} if connects else _QUIET | (_ALONE if alone else {})
     try:
-        return builder.config(map={**({} if connects else chosen), **settings.options}).getOrCreate()
+        return builder.config(map={**options, **settings.options}).getOrCreate()
     except Exception as error:
         raise ConfigError(
             f"Spark does not start on spark.master = {settings.master!r}: {first_line(error)}"
