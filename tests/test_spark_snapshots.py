@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
 from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 
+from recsys import store  # noqa: E402
 from recsys.config import (  # noqa: E402
     EventsSettings,
     ModelSettings,
@@ -35,13 +38,14 @@ from recsys.engines.spark import (  # noqa: E402
     rank_everyone,
     to_table,
 )
+from recsys.errors import OutputError  # noqa: E402
 from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots, spawn_seed  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
 from recsys.schema import EXPOSED, ITEM, LIKED, USER  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
-from recsys.store import PartWriter, read_predictions, verify  # noqa: E402
+from recsys.store import Part, PartWriter, list_runs, read_predictions, verify  # noqa: E402
 
 
 def in_spark(log: EventLog, spark: SparkSession) -> SparkLog:
@@ -134,10 +138,10 @@ def test_a_model_of_everyone_is_collected_whole(snapshots: SparkSnapshots, whole
 @pytest.fixture(scope="module")
 def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("log")
-    frame.drop("p_like").write_parquet(folder / "log.parquet")
+    frame.drop("p_like", "dwell_seconds").write_parquet(folder / "log.parquet")
     return Settings(
         events=EventsSettings(path=str(folder / "log.parquet"), signals=("long_view",)),
-        model=small.model_copy(update={"cuts": 1}),
+        model=small.model_copy(update={"cuts": 1, "iterations": 2}),
         output=OutputSettings(top_n=10),
     )
 
@@ -164,3 +168,37 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     model = load_model(tmp_path / "spark", threads=1)
     pairs = found.select(USER, ITEM)
     np.testing.assert_allclose(model.predict_proba(pairs)["will_like"], found["will_like"], atol=1e-6)
+
+
+def test_an_executor_that_is_killed_while_it_writes_costs_no_row(
+    draw_frame: Callable[..., pl.DataFrame], tmp_path: Path
+) -> None:
+    rows = draw_frame(seed=2, rows=1500, users=60, items=30).select(USER, ITEM, "timestamp", LIKED)
+    rows.write_parquet(tmp_path / "log.parquet")
+    script = Path(__file__).with_name("spark_kill.py")
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "killed").read_text()
+    assert not verify(tmp_path / "out").damages
+    assert not list((tmp_path / "out").rglob("half.parquet"))
+    found = read_predictions(tmp_path / "out")
+    assert set(found[USER]) == set(rows[USER])
+    assert int(done.stdout.split()[-1]) == len(found.unique([USER, ITEM])) == len(found)
+
+
+class Full(PartWriter):
+    """The disk is full."""
+
+    def __call__(self, frames: Iterator[pl.DataFrame]) -> Part | None:
+        next(frames)
+        raise OutputError("no space left: free some")
+
+
+def test_where_a_part_cannot_be_written_nothing_is_published(
+    spark: SparkSession, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PartWriter", Full)
+    with pytest.raises(OutputError, match="^no space left: free some$"):
+        run_with(settings, "spark", tmp_path)
+    assert not list_runs(tmp_path)
+    assert not list(tmp_path.rglob("*.parquet"))

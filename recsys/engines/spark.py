@@ -10,6 +10,7 @@ from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, collect_factors, factorise, rows_of
 from recsys.engines._spark._arrow import collect, to_table
 from recsys.engines._spark._collect import collect_snapshot
+from recsys.engines._spark._failures import in_one_line
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
 from recsys.engines._spark._records import Records
@@ -30,6 +31,7 @@ __all__ = [
     "collect",
     "collect_snapshot",
     "factorise",
+    "in_one_line",
     "open_session",
     "rank_everyone",
     "read",

@@ -43,7 +43,7 @@ from recsys.pipeline._outbox import Outbox, Result, fill, opened
 from recsys.pipeline._start import find_start
 from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune
-from recsys.pipeline._where import place_of, wanted_by
+from recsys.pipeline._where import placed, wanted_by
 from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
@@ -106,8 +106,7 @@ def train(job: Job) -> Result:
     Result
 
     """
-    with opened(job) as run:
-        place = place_of(job)
+    with opened(job) as run, placed(job) as place:
         log = place.read()
         out = fill(job, run, log.only(*FITTED_ON, *log.signals))
         # What is not read any more is let go of.
@@ -131,9 +130,8 @@ def evaluate(job: Job, version: str | None = None) -> Result:
     Result
 
     """
-    with opened(job) as run:
+    with opened(job) as run, placed(job) as place:
         model = _load(job, version)[0] if version else None
-        place = place_of(job)
         out = fill(job, run, place.read())
         if model is None:
             evaluation = _evaluate(job, place.snapshots(out.log))
@@ -255,10 +253,9 @@ def run(job: Job) -> Result:
         When the log or the evaluation misses a bound: nothing is published, see `OUT/rejected`.
 
     """
-    with opened(job) as run:
+    with opened(job) as run, placed(job) as place:
         if there := present(job, job.as_of):
             return there
-        place = place_of(job)
         out = fill(job, run, place.read())
         if there := check_day(job, out.log.as_of):
             return there

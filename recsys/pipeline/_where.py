@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
@@ -38,9 +40,35 @@ class Place(Protocol):
         ...
 
 
-def place_of(job: Job) -> Place:
-    """Choose where a job is done: the settings name the engine."""
-    return InSpark(job) if job.settings.model.engine == "spark" else Here(job)
+@contextmanager
+def placed(job: Job) -> Iterator[Place]:
+    """Choose where a job is done, by the engine that its settings name.
+
+    Parameters
+    ----------
+    job : Job
+
+    Yields
+    ------
+    Place
+
+    Raises
+    ------
+    RecsysError
+        One line of what Spark says where it gives up.
+
+    """
+    if job.settings.model.engine != "spark":
+        yield Here(job)
+        return
+    from recsys.engines import spark
+
+    place = InSpark(job)
+    with spark.in_one_line():
+        try:
+            yield place
+        finally:
+            place.release()
 
 
 @dataclass
@@ -110,6 +138,11 @@ class InSpark:
             return [store.Part(**part) for part in spark.rank_everyone(self._everyone(model), order, writer)]
 
         out.write_parts(write, version)
+
+    def release(self) -> None:
+        """Leave nothing in a session that may be others'."""
+        if self._snapshots is not None:
+            self._snapshots.release()
 
     def _everyone(self, model: WillLikeModel) -> Everyone:
         assert self._snapshots is not None, "the log is read first"
