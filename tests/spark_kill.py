@@ -1,4 +1,4 @@
-"""Run the whole job on two executors, one of which is killed while it writes: `python spark_kill.py FOLDER`."""
+"""Publish a ranking by two executors, one of which is killed while it writes: `python spark_kill.py FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
+from spark_logs import hold_everyone
 
 from recsys import store
-from recsys.config import EventsSettings, ModelSettings, OutputSettings, Settings, SparkSettings
-from recsys.pipeline import Job, run
+from recsys.config import ModelSettings, SparkSettings
+from recsys.engines.spark import Order, open_session, rank_everyone
+from recsys.events import read_events
+from recsys.features import Snapshots
+from recsys.model import Wanted
 
 OPTIONS = {
     "spark.sql.shuffle.partitions": "3",
@@ -31,12 +36,14 @@ class Deadly(store.PartWriter):
     """The first to write leaves half of it, and takes its executor down."""
 
     def __call__(self, frames: Iterator[pl.DataFrame]) -> store.Part | None:
-        killed = Path(self.folder).parents[3] / "killed"
+        killed, first = Path(self.folder).parents[3] / "killed", next(frames, None)
+        if first is None:
+            return None
         try:
             killed.touch(exist_ok=False)
         except FileExistsError:
-            return super().__call__(frames)
-        next(frames).write_parquet(Path(self.folder) / "half.parquet")
+            return super().__call__(chain([first], frames))
+        first.write_parquet(Path(self.folder) / "half.parquet")
         # This worker, the daemon that forks workers, the executor.
         executor = parent_of(os.getppid())
         killed.write_text(str(executor))
@@ -45,15 +52,20 @@ class Deadly(store.PartWriter):
 
 
 def main(folder: Path) -> None:
-    store.PartWriter = Deadly  # type: ignore[misc]
-    settings = Settings(
-        events=EventsSettings(path=str(folder / "log.parquet")),
-        model=ModelSettings(engine="spark", factors=4, iterations=1, cuts=1),
-        spark=SparkSettings(master="local-cluster[2,1,1024]", options=OPTIONS),
-        output=OutputSettings(path=str(folder / "out"), top_n=5),
+    session = open_session(SparkSettings(master="local-cluster[2,1,1024]", options=OPTIONS))
+    log, settings = (
+        read_events(pl.read_parquet(folder / "log.parquet")),
+        ModelSettings(factors=4, iterations=1),
     )
-    result = run(Job("run", settings, threads=1))
-    print(result.predictions)
+    whole = Snapshots(log, settings, 1).at(log.as_of, ())
+    everyone = hold_everyone(log, whole, settings, session)
+    order = Order(None, Wanted(5, (10,), None), "none", log.as_of.date(), "some")
+    with store.open_run(folder / "out", keep=1) as run:
+        parts = rank_everyone(everyone, order, Deadly(str(run.open_parts("predictions"))))
+        run.keep_parts("predictions", [store.Part(**part) for part in parts])
+        run.publish({f"predictions/as_of={log.as_of.date()}": "predictions"}, {})
+    session.stop()
+    print(sum(part["rows"] for part in parts))
 
 
 if __name__ == "__main__":

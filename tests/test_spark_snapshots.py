@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from numpy.typing import NDArray
 from snapshots import require_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
-from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+from spark_logs import given, in_spark  # noqa: E402
 
 from recsys import store  # noqa: E402
 from recsys.config import (  # noqa: E402
@@ -30,61 +30,18 @@ from recsys.config import (  # noqa: E402
 from recsys.engines.spark import (  # noqa: E402
     Order,
     Records,
-    SparkFactors,
-    SparkLog,
     SparkSnapshots,
-    collect,
     collect_snapshot,
     rank_everyone,
-    to_table,
 )
 from recsys.errors import OutputError  # noqa: E402
 from recsys.events import EventLog  # noqa: E402
-from recsys.features import Snapshot, Snapshots, spawn_seed  # noqa: E402
+from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
-from recsys.schema import EXPOSED, ITEM, LIKED, USER  # noqa: E402
+from recsys.schema import ITEM, LIKED, USER  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
 from recsys.store import Part, PartWriter, list_runs, read_predictions, verify  # noqa: E402
-
-
-def in_spark(log: EventLog, spark: SparkSession) -> SparkLog:
-    """Hand a log to Spark, its rows in no order."""
-    rows = log.shown.sample(fraction=1, shuffle=True, seed=1)
-    return SparkLog(
-        rows=spark.createDataFrame(to_table(rows)).repartition(3),
-        refused=log.refused,
-        as_of=log.as_of,
-        signals=log.signals,
-        outcomes=log.outcomes,
-        positives_only=log.positives_only,
-        counts=log.counts,
-        settle=log.settle,
-        negatives_kept=log.negatives_kept,
-    )
-
-
-def given(whole: Snapshot, records: Records, settings: ModelSettings) -> Callable[..., SparkFactors]:
-    """Factorise as the local engine did: who is asked for which signal shows in the seed."""
-    names = (EXPOSED, *whole.outcomes[1:], LIKED)
-    signals = {spawn_seed(settings.seed, order): name for order, name in enumerate(names)}
-    numbers = collect(records.table.select("number", USER))
-
-    def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFactors:
-        factors, users = whole.factors[signals[seed]], whole.entities[USER].index.codes(numbers[USER])
-        known = users >= 0
-        items = records.indices[ITEM].codes(whole.entities[ITEM].index.ids)
-        sides = [
-            told(numbers["number"].filter(pl.Series(known)), factors.user_factors[users[known]]),
-            told(pl.Series(items), factors.item_factors),
-        ]
-        return SparkFactors(*(rows.sparkSession.createDataFrame(to_table(side)) for side in sides))
-
-    return factorise
-
-
-def told(ids: pl.Series, rows: NDArray[np.float32]) -> pl.DataFrame:
-    return pl.DataFrame({"id": ids, "features": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +155,7 @@ def test_where_a_part_cannot_be_written_nothing_is_published(
     spark: SparkSession, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "PartWriter", Full)
-    with pytest.raises(OutputError, match="^no space left: free some$"):
+    with pytest.raises(OutputError, match=r"^no space left: free some$"):
         run_with(settings, "spark", tmp_path)
     assert not list_runs(tmp_path)
     assert not list(tmp_path.rglob("*.parquet"))

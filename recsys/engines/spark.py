@@ -13,7 +13,7 @@ from recsys.engines._spark._collect import collect_snapshot
 from recsys.engines._spark._failures import in_one_line
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
-from recsys.engines._spark._records import Records
+from recsys.engines._spark._records import Records, UserFactors
 from recsys.engines._spark._score import Order, rank_everyone
 from recsys.engines._spark._session import open_session
 from recsys.engines._spark._snapshots import Everyone, SparkSnapshots
@@ -28,6 +28,7 @@ __all__ = [
     "SparkFactors",
     "SparkLog",
     "SparkSnapshots",
+    "UserFactors",
     "collect",
     "collect_snapshot",
     "factorise",
