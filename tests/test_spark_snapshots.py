@@ -38,10 +38,17 @@ from recsys.errors import OutputError  # noqa: E402
 from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
-from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
+from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
 from recsys.schema import ITEM, LIKED, USER  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
-from recsys.store import Part, PartWriter, list_runs, read_predictions, verify  # noqa: E402
+from recsys.store import (  # noqa: E402
+    Part,
+    PartWriter,
+    list_runs,
+    read_manifest,
+    read_predictions,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,28 +110,49 @@ def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest
     )
 
 
-def run_with(settings: Settings, engine: str, out: Path) -> Result:
+def job_for(settings: Settings, engine: str, out: Path) -> Job:
     model = settings.model.model_copy(update={"engine": engine})
     output = settings.output.model_copy(update={"path": str(out)})
-    return run(Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1))
+    return Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1)
+
+
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("spark")
+    run(job_for(settings, "spark", out))
+    return out
 
 
 def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
-    spark: SparkSession, settings: Settings, tmp_path: Path
+    published: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    ours, theirs = (run_with(settings, engine, tmp_path / engine) for engine in ("spark", "local"))
-    assert not verify(tmp_path / "spark").damages
-    assert asdict(ours.counts) == asdict(theirs.counts)
-    entropies = [one.evaluation.metrics["normalized_entropy"].value for one in (ours, theirs)]
-    assert abs(entropies[0] - entropies[1]) < 0.02
-    found, expected = (read_predictions(tmp_path / engine) for engine in ("spark", "local"))
+    local = run(job_for(settings, "local", tmp_path))
+    assert not verify(published).damages
+    manifest = read_manifest(list_runs(published)[0])
+    rows = {name: manifest["rows"][name] for name in asdict(local.counts)}
+    assert rows == asdict(local.counts)
+    entropy = local.evaluation.metrics["normalized_entropy"].value
+    assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02
+    found, expected = (read_predictions(out) for out in (published, tmp_path))
     assert found.schema == expected.schema
-    assert ours.predictions == len(found) == len(expected)
+    assert manifest["rows"]["predicted"] == len(found) == len(expected)
     assert set(found[USER]) == set(expected[USER])
     # The model that was published gives, on this machine, what Spark wrote.
-    model = load_model(tmp_path / "spark", threads=1)
-    pairs = found.select(USER, ITEM)
-    np.testing.assert_allclose(model.predict_proba(pairs)["will_like"], found["will_like"], atol=1e-6)
+    model = load_model(published, threads=1)
+    asked = model.predict_proba(found.select(USER, ITEM))
+    np.testing.assert_allclose(asked["will_like"], found["will_like"], atol=1e-6)
+
+
+def test_a_published_model_predicts_in_spark_as_on_one_machine(published: Path, settings: Settings) -> None:
+    users = pl.DataFrame({USER: [10, 13, 13, 999_999]})
+    items = read_predictions(published).select(ITEM).unique().head(40)
+    found = []
+    for engine in ("local", "spark"):
+        job = job_for(settings, engine, published)
+        predict(job, users=users, items=items)
+        found.append(read_predictions(published).drop("as_of").sort(USER, "rank"))
+    assert found[0][USER].n_unique() == 3
+    assert found[0].equals(found[1])
 
 
 def test_an_executor_that_is_killed_while_it_writes_costs_no_row(
@@ -156,6 +184,6 @@ def test_where_a_part_cannot_be_written_nothing_is_published(
 ) -> None:
     monkeypatch.setattr(store, "PartWriter", Full)
     with pytest.raises(OutputError, match=r"^no space left: free some$"):
-        run_with(settings, "spark", tmp_path)
+        run(job_for(settings, "spark", tmp_path))
     assert not list_runs(tmp_path)
     assert not list(tmp_path.rglob("*.parquet"))

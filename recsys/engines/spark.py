@@ -14,7 +14,7 @@ from recsys.engines._spark._failures import in_one_line
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
 from recsys.engines._spark._records import Records, UserFactors
-from recsys.engines._spark._score import Order, rank_everyone
+from recsys.engines._spark._score import Order, rank_everyone, rank_from_model
 from recsys.engines._spark._session import open_session
 from recsys.engines._spark._snapshots import Everyone, SparkSnapshots
 from recsys.factors import Factors
@@ -35,6 +35,7 @@ __all__ = [
     "in_one_line",
     "open_session",
     "rank_everyone",
+    "rank_from_model",
     "read",
     "to_table",
 ]
