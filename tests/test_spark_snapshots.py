@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -10,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from numpy.typing import NDArray
 from snapshots import require_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
-from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+from spark_logs import given, in_spark  # noqa: E402
 
+from recsys import store  # noqa: E402
 from recsys.config import (  # noqa: E402
     EventsSettings,
     ModelSettings,
@@ -27,60 +30,25 @@ from recsys.config import (  # noqa: E402
 from recsys.engines.spark import (  # noqa: E402
     Order,
     Records,
-    SparkFactors,
-    SparkLog,
     SparkSnapshots,
-    collect,
     collect_snapshot,
     rank_everyone,
-    to_table,
 )
+from recsys.errors import OutputError  # noqa: E402
 from recsys.events import EventLog  # noqa: E402
-from recsys.features import Snapshot, Snapshots, spawn_seed  # noqa: E402
+from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
-from recsys.pipeline import Job, Result, load_model, run  # noqa: E402
-from recsys.schema import EXPOSED, ITEM, LIKED, USER  # noqa: E402
+from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
+from recsys.schema import ITEM, LIKED, USER  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
-from recsys.store import PartWriter, read_predictions, verify  # noqa: E402
-
-
-def in_spark(log: EventLog, spark: SparkSession) -> SparkLog:
-    """Hand a log to Spark, its rows in no order."""
-    rows = log.shown.sample(fraction=1, shuffle=True, seed=1)
-    return SparkLog(
-        rows=spark.createDataFrame(to_table(rows)).repartition(3),
-        refused=log.refused,
-        as_of=log.as_of,
-        signals=log.signals,
-        outcomes=log.outcomes,
-        positives_only=log.positives_only,
-        counts=log.counts,
-        settle=log.settle,
-        negatives_kept=log.negatives_kept,
-    )
-
-
-def given(whole: Snapshot, records: Records, settings: ModelSettings) -> Callable[..., SparkFactors]:
-    """Factorise as the local engine did: who is asked for which signal shows in the seed."""
-    names = (EXPOSED, *whole.outcomes[1:], LIKED)
-    signals = {spawn_seed(settings.seed, order): name for order, name in enumerate(names)}
-    numbers = collect(records.table.select("number", USER))
-
-    def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFactors:
-        factors, users = whole.factors[signals[seed]], whole.entities[USER].index.codes(numbers[USER])
-        known = users >= 0
-        items = records.indices[ITEM].codes(whole.entities[ITEM].index.ids)
-        sides = [
-            told(numbers["number"].filter(pl.Series(known)), factors.user_factors[users[known]]),
-            told(pl.Series(items), factors.item_factors),
-        ]
-        return SparkFactors(*(rows.sparkSession.createDataFrame(to_table(side)) for side in sides))
-
-    return factorise
-
-
-def told(ids: pl.Series, rows: NDArray[np.float32]) -> pl.DataFrame:
-    return pl.DataFrame({"id": ids, "features": pl.Series(rows.tolist(), dtype=pl.List(pl.Float32))})
+from recsys.store import (  # noqa: E402
+    Part,
+    PartWriter,
+    list_runs,
+    read_manifest,
+    read_predictions,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,33 +102,88 @@ def test_a_model_of_everyone_is_collected_whole(snapshots: SparkSnapshots, whole
 @pytest.fixture(scope="module")
 def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("log")
-    frame.drop("p_like").write_parquet(folder / "log.parquet")
+    frame.drop("p_like", "dwell_seconds").write_parquet(folder / "log.parquet")
     return Settings(
         events=EventsSettings(path=str(folder / "log.parquet"), signals=("long_view",)),
-        model=small.model_copy(update={"cuts": 1}),
+        model=small.model_copy(update={"cuts": 1, "iterations": 2}),
         output=OutputSettings(top_n=10),
     )
 
 
-def run_with(settings: Settings, engine: str, out: Path) -> Result:
+def job_for(settings: Settings, engine: str, out: Path) -> Job:
     model = settings.model.model_copy(update={"engine": engine})
     output = settings.output.model_copy(update={"path": str(out)})
-    return run(Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1))
+    return Job("run", settings.model_copy(update={"model": model, "output": output}), threads=1)
+
+
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("spark")
+    run(job_for(settings, "spark", out))
+    return out
 
 
 def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
-    spark: SparkSession, settings: Settings, tmp_path: Path
+    published: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    ours, theirs = (run_with(settings, engine, tmp_path / engine) for engine in ("spark", "local"))
-    assert not verify(tmp_path / "spark").damages
-    assert asdict(ours.counts) == asdict(theirs.counts)
-    entropies = [one.evaluation.metrics["normalized_entropy"].value for one in (ours, theirs)]
-    assert abs(entropies[0] - entropies[1]) < 0.02
-    found, expected = (read_predictions(tmp_path / engine) for engine in ("spark", "local"))
+    local = run(job_for(settings, "local", tmp_path))
+    assert not verify(published).damages
+    manifest = read_manifest(list_runs(published)[0])
+    rows = {name: manifest["rows"][name] for name in asdict(local.counts)}
+    assert rows == asdict(local.counts)
+    entropy = local.evaluation.metrics["normalized_entropy"].value
+    assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02
+    found, expected = (read_predictions(out) for out in (published, tmp_path))
     assert found.schema == expected.schema
-    assert ours.predictions == len(found) == len(expected)
+    assert manifest["rows"]["predicted"] == len(found) == len(expected)
     assert set(found[USER]) == set(expected[USER])
     # The model that was published gives, on this machine, what Spark wrote.
-    model = load_model(tmp_path / "spark", threads=1)
-    pairs = found.select(USER, ITEM)
-    np.testing.assert_allclose(model.predict_proba(pairs)["will_like"], found["will_like"], atol=1e-6)
+    model = load_model(published, threads=1)
+    asked = model.predict_proba(found.select(USER, ITEM))
+    np.testing.assert_allclose(asked["will_like"], found["will_like"], atol=1e-6)
+
+
+def test_a_published_model_predicts_in_spark_as_on_one_machine(published: Path, settings: Settings) -> None:
+    users = pl.DataFrame({USER: [10, 13, 13, 999_999]})
+    items = read_predictions(published).select(ITEM).unique().head(40)
+    found = []
+    for engine in ("local", "spark"):
+        job = job_for(settings, engine, published)
+        predict(job, users=users, items=items)
+        found.append(read_predictions(published).drop("as_of").sort(USER, "rank"))
+    assert found[0][USER].n_unique() == 3
+    assert found[0].equals(found[1])
+
+
+def test_an_executor_that_is_killed_while_it_writes_costs_no_row(
+    draw_frame: Callable[..., pl.DataFrame], tmp_path: Path
+) -> None:
+    rows = draw_frame(seed=2, rows=1500, users=60, items=30).select(USER, ITEM, "timestamp", LIKED)
+    rows.write_parquet(tmp_path / "log.parquet")
+    script = Path(__file__).with_name("spark_kill.py")
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "killed").read_text()
+    assert not verify(tmp_path / "out").damages
+    assert not list((tmp_path / "out").rglob("half.parquet"))
+    found = read_predictions(tmp_path / "out")
+    assert set(found[USER]) == set(rows[USER])
+    assert int(done.stdout.split()[-1]) == len(found.unique([USER, ITEM])) == len(found)
+
+
+class Full(PartWriter):
+    """The disk is full."""
+
+    def __call__(self, frames: Iterator[pl.DataFrame]) -> Part | None:
+        next(frames)
+        raise OutputError("no space left: free some")
+
+
+def test_where_a_part_cannot_be_written_nothing_is_published(
+    spark: SparkSession, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PartWriter", Full)
+    with pytest.raises(OutputError, match=r"^no space left: free some$"):
+        run(job_for(settings, "spark", tmp_path))
+    assert not list_runs(tmp_path)
+    assert not list(tmp_path.rglob("*.parquet"))

@@ -10,10 +10,11 @@ from recsys.config import ModelSettings
 from recsys.engines._spark._als import SparkFactors, collect_factors, factorise, rows_of
 from recsys.engines._spark._arrow import collect, to_table
 from recsys.engines._spark._collect import collect_snapshot
+from recsys.engines._spark._failures import in_one_line
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._read import read
-from recsys.engines._spark._records import Records
-from recsys.engines._spark._score import Order, rank_everyone
+from recsys.engines._spark._records import Records, UserFactors
+from recsys.engines._spark._score import Order, rank_everyone, rank_from_model
 from recsys.engines._spark._session import open_session
 from recsys.engines._spark._snapshots import Everyone, SparkSnapshots
 from recsys.factors import Factors
@@ -27,11 +28,14 @@ __all__ = [
     "SparkFactors",
     "SparkLog",
     "SparkSnapshots",
+    "UserFactors",
     "collect",
     "collect_snapshot",
     "factorise",
+    "in_one_line",
     "open_session",
     "rank_everyone",
+    "rank_from_model",
     "read",
     "to_table",
 ]

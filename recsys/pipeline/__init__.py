@@ -21,7 +21,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -31,7 +30,7 @@ from recsys.errors import DataError, RefusedRowsError, UsageError
 from recsys.evaluation import Evaluation, evaluate_model, evaluate_procedure
 from recsys.events import EventLog
 from recsys.features import SnapshotSource
-from recsys.model import Explanation, WillLikeModel, fit_model, pairs_of
+from recsys.model import Explanation, WillLikeModel, fit_model
 from recsys.pipeline._about import prediction_date, settings_sha256
 from recsys.pipeline._audit import audit
 from recsys.pipeline._compare import Comparison, compare_runs
@@ -43,8 +42,8 @@ from recsys.pipeline._outbox import Outbox, Result, fill, opened
 from recsys.pipeline._start import find_start
 from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune
-from recsys.pipeline._where import place_of, wanted_by
-from recsys.schema import FITTED_ON, ITEM, LIKED, USER, require_columns
+from recsys.pipeline._where import Asked, placed, rank
+from recsys.schema import FITTED_ON, ITEM, USER, require_columns
 from recsys.split import slide_to_end, split_by_time
 
 __all__ = [
@@ -106,8 +105,7 @@ def train(job: Job) -> Result:
     Result
 
     """
-    with opened(job) as run:
-        place = place_of(job)
+    with opened(job) as run, placed(job) as place:
         log = place.read()
         out = fill(job, run, log.only(*FITTED_ON, *log.signals))
         # What is not read any more is let go of.
@@ -131,9 +129,8 @@ def evaluate(job: Job, version: str | None = None) -> Result:
     Result
 
     """
-    with opened(job) as run:
+    with opened(job) as run, placed(job) as place:
         model = _load(job, version)[0] if version else None
-        place = place_of(job)
         out = fill(job, run, place.read())
         if model is None:
             evaluation = _evaluate(job, place.snapshots(out.log))
@@ -183,19 +180,18 @@ def predict(
     for name, table in {"users": users, "items": items, "pairs": pairs}.items():
         if table is not None:
             _require_ids(table, name)
-    with opened(job) as run:
+    with opened(job) as run, placed(job) as place:
         if there := present(job, job.as_of):
             return there
         model, version = _load(job, version)
-        out = fill(job, run, _read_log_for(job, model).only(USER, ITEM, LIKED))
+        out = fill(job, run, _require_after(place.read_shown(), model))
         if there := check_day(job, out.log.as_of):
             return there
         with job.stage("predict"):
             if pairs is not None:
-                found = iter([rank_pairs(model.predict_proba(pairs))])
+                out.write_predictions(iter([rank_pairs(model.predict_proba(pairs))]), version)
             else:
-                found = _rank(job, model, out.log, None if users is None else users[USER], items)
-            out.write_predictions(found, version)
+                place.write_asked(out, model, version, Asked(users, items))
         return out.publish()
 
 
@@ -228,10 +224,10 @@ def explain(job: Job, user: str, item: str | None = None, version: str = "curren
     """
     model, _ = _load(job, version)
     user_id, item_id = _parse_id(model, USER, user), None if item is None else _parse_id(model, ITEM, item)
-    log = _read_log_for(job, model)
+    log = _require_after(job.read(), model)
     with job.stage("explain"):
         if item_id is None:
-            first = pl.concat(_rank(job, model, log, pl.Series(USER, [user_id])))
+            first = pl.concat(rank(job, model, log, pl.Series(USER, [user_id])))
             if first.is_empty():
                 raise UsageError(f"nothing is left to recommend to user {user_id}: name an ITEM")
             item_id = first[ITEM][0]
@@ -255,10 +251,9 @@ def run(job: Job) -> Result:
         When the log or the evaluation misses a bound: nothing is published, see `OUT/rejected`.
 
     """
-    with opened(job) as run:
+    with opened(job) as run, placed(job) as place:
         if there := present(job, job.as_of):
             return there
-        place = place_of(job)
         out = fill(job, run, place.read())
         if there := check_day(job, out.log.as_of):
             return there
@@ -332,9 +327,8 @@ def _load(job: Job, version: str) -> tuple[WillLikeModel, str]:
         return load_model(out, name, job.threads), name
 
 
-def _read_log_for(job: Job, model: WillLikeModel) -> EventLog:
-    """Read the log, refused where it ends before what the model has seen."""
-    log = job.read()
+def _require_after(log: EventLog, model: WillLikeModel) -> EventLog:
+    """Refuse a log that ends before what the model has seen."""
     if log.as_of < model.snapshot.cut:
         raise UsageError(
             f"as_of must not lie before what the model has seen, got {log.as_of.isoformat()} and "
@@ -370,15 +364,3 @@ def _fit(job: Job, snapshots: SnapshotSource) -> WillLikeModel:
         windows = split_by_time(job.settings.windows, snapshots.log.as_of)
         window = slide_to_end(windows, job.settings.windows.gap)
         return fit_model(snapshots, window, window.end, start=find_start(job, window.end))
-
-
-def _rank(
-    job: Job,
-    model: WillLikeModel,
-    log: EventLog,
-    users: pl.Series | None = None,
-    items: pl.DataFrame | None = None,
-) -> Iterator[pl.DataFrame]:
-    wanted, exclude = wanted_by(job), pairs_of(log.shown, job.settings.output.exclude)
-    parts = model.recommend_in_parts(users, wanted, items=items, exclude=exclude)
-    return (part[wanted.candidates[0]] for part in parts)

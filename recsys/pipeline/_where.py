@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
 
 from recsys import store
 from recsys.events import EventLog
@@ -12,10 +16,19 @@ from recsys.features import Snapshots, SnapshotSource
 from recsys.model import Wanted, WillLikeModel, pairs_of
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox
+from recsys.schema import ITEM, LIKED, USER
 from recsys.split import split_by_time
 
 if TYPE_CHECKING:
-    from recsys.engines.spark import Everyone, SparkSnapshots
+    from recsys.engines.spark import Everyone, Order, SparkLog, SparkSnapshots
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom to rank for, and out of what; None is everyone, or everything, that the model knows."""
+
+    users: pl.DataFrame | None
+    items: pl.DataFrame | None
 
 
 class Place(Protocol):
@@ -37,10 +50,44 @@ class Place(Protocol):
         """Rank for everyone, and write it."""
         ...
 
+    def read_shown(self) -> EventLog:
+        """Read and validate the log for what it showed whom."""
+        ...
 
-def place_of(job: Job) -> Place:
-    """Choose where a job is done: the settings name the engine."""
-    return InSpark(job) if job.settings.model.engine == "spark" else Here(job)
+    def write_asked(self, out: Outbox, model: WillLikeModel, version: str, asked: Asked) -> None:
+        """Rank for whom it is asked, by a published model, and write it."""
+        ...
+
+
+@contextmanager
+def placed(job: Job) -> Iterator[Place]:
+    """Choose where a job is done, by the engine that its settings name.
+
+    Parameters
+    ----------
+    job : Job
+
+    Yields
+    ------
+    Place
+
+    Raises
+    ------
+    RecsysError
+        One line of what Spark says where it gives up.
+
+    """
+    if job.settings.model.engine != "spark":
+        yield Here(job)
+        return
+    from recsys.engines import spark
+
+    place = InSpark(job)
+    with spark.in_one_line():
+        try:
+            yield place
+        finally:
+            place.release()
 
 
 @dataclass
@@ -63,9 +110,16 @@ class Here:
 
     def write_predictions(self, out: Outbox, model: WillLikeModel, version: str) -> None:
         """Rank for some users after the others, and write while the rest is ranked."""
-        wanted, exclude = wanted_by(self.job), self.job.settings.output.exclude
-        parts = model.recommend_in_parts(None, wanted, exclude=pairs_of(out.log.shown, exclude))
-        out.write_predictions((part[wanted.candidates[0]] for part in parts), version)
+        self.write_asked(out, model, version, Asked(None, None))
+
+    def read_shown(self) -> EventLog:
+        """Read the whole log, and let go of what is not needed."""
+        return self.job.read().only(USER, ITEM, LIKED)
+
+    def write_asked(self, out: Outbox, model: WillLikeModel, version: str, asked: Asked) -> None:
+        """Rank for some users after the others, and write while the rest is ranked."""
+        users = None if asked.users is None else asked.users[USER]
+        out.write_predictions(rank(self.job, model, out.log, users, asked.items), version)
 
 
 @dataclass
@@ -73,14 +127,14 @@ class InSpark:
     """In Spark, where the log lies; a sample of its users comes here."""
 
     job: Job
+    _log: SparkLog | None = field(default=None, init=False)
     _snapshots: SparkSnapshots | None = field(default=None, init=False)
 
     def read(self) -> EventLog:
         """Read the log in Spark, and bring a sample of the users."""
         from recsys.engines import spark
 
-        session, settings = spark.open_session(self.job.settings.spark), self.job.settings
-        log = self.job.read_with(lambda: spark.read(settings.events, self.job.as_of, session))
+        log, settings = self._read(), self.job.settings
         with self.job.stage("sample"):
             windows = split_by_time(settings.windows, log.as_of)
             self._snapshots = spark.SparkSnapshots.of(log, settings.model, windows, self.job.threads)
@@ -105,15 +159,64 @@ class InSpark:
         from recsys.engines import spark
 
         def write(writer: store.PartWriter, day: date) -> list[store.Part]:
-            exclude = self.job.settings.output.exclude
-            order = spark.Order(model.head, wanted_by(self.job), exclude, day, version)
+            order = self._order(model, day, version)
             return [store.Part(**part) for part in spark.rank_everyone(self._everyone(model), order, writer)]
 
         out.write_parts(write, version)
 
+    def read_shown(self) -> EventLog:
+        """Read the log in Spark, and bring none of it."""
+        self._log = self._read()
+        return self._log.take_users(0.0, 0)
+
+    def write_asked(self, out: Outbox, model: WillLikeModel, version: str, asked: Asked) -> None:
+        """Let executors rank by the model of the driver, and write parts into the output folder."""
+        from recsys.engines import spark
+
+        assert self._log is not None, "the log is read first"
+        log, users = self._log, None if asked.users is None else asked.users[USER]
+
+        def write(writer: store.PartWriter, day: date) -> list[store.Part]:
+            order = replace(self._order(model, day, version), items=asked.items)
+            parts = spark.rank_from_model(model.snapshot, log, users, order, writer)
+            return [store.Part(**part) for part in parts]
+
+        out.write_parts(write, version)
+
+    def _read(self) -> SparkLog:
+        from recsys.engines import spark
+
+        session, settings = spark.open_session(self.job.settings.spark), self.job.settings
+        return self.job.read_with(lambda: spark.read(settings.events, self.job.as_of, session))
+
+    def _order(self, model: WillLikeModel, day: date, version: str) -> Order:
+        from recsys.engines import spark
+
+        return spark.Order(model.head, wanted_by(self.job), self.job.settings.output.exclude, day, version)
+
+    def release(self) -> None:
+        """Leave nothing in a session that may be others'."""
+        if self._snapshots is not None:
+            self._snapshots.release()
+        if self._log is not None:
+            self._log.rows.unpersist()
+
     def _everyone(self, model: WillLikeModel) -> Everyone:
         assert self._snapshots is not None, "the log is read first"
         return self._snapshots.everyone(model.snapshot.cut, model.snapshot.outcomes[1:])
+
+
+def rank(
+    job: Job,
+    model: WillLikeModel,
+    log: EventLog,
+    users: pl.Series | None = None,
+    items: pl.DataFrame | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Rank on this machine, for some users after the others."""
+    wanted, exclude = wanted_by(job), pairs_of(log.shown, job.settings.output.exclude)
+    parts = model.recommend_in_parts(users, wanted, items=items, exclude=exclude)
+    return (part[wanted.candidates[0]] for part in parts)
 
 
 def wanted_by(job: Job) -> Wanted:

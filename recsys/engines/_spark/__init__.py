@@ -12,6 +12,7 @@
     _als        user, item, strength       -> factors of users and items
     _records    SparkLog                   -> one record a user, at a cut
     _snapshots  records                    -> what everyone tells, and a snapshot of some users
+    _rows       a snapshot                 <-> one row a user, and the rest
     _collect    records                    -> a snapshot of everyone
     _score      records, model             -> files of predictions
 """

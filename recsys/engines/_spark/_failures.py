@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -16,14 +16,35 @@ _DEFECT = "Traceback (most recent call last)"
 _LONGEST = 200
 
 
-@contextmanager
-def one_line(name: str) -> Iterator[None]:
+def one_line(name: str) -> AbstractContextManager[None]:
     """Raise what was raised where Spark runs; say of what Spark itself reports that an input cannot be read.
 
     Parameters
     ----------
     name : str
         Of the input.
+
+    Returns
+    -------
+    context manager
+
+    """
+    return as_ours(lambda said: errors.InputError(f"{name!r} cannot be read: {said}"))
+
+
+def in_one_line() -> AbstractContextManager[None]:
+    """Raise what was raised where Spark runs; say of what Spark itself reports that it gave up."""
+    return as_ours(lambda said: errors.RecsysError(f"Spark gave up, nothing was published: {said}"))
+
+
+@contextmanager
+def as_ours(otherwise: Callable[[str], errors.RecsysError]) -> Iterator[None]:
+    """Turn what Spark raises into what recsys raises.
+
+    Parameters
+    ----------
+    otherwise : callable
+        Makes an error of one line that Spark itself reports.
 
     Raises
     ------
@@ -40,7 +61,7 @@ def one_line(name: str) -> Iterator[None]:
             raise getattr(errors, ours.group(1))(ours.group(2)) from None
         if _DEFECT in str(error):
             raise
-        raise errors.InputError(f"{name!r} cannot be read: {first_line(error)}") from None
+        raise otherwise(first_line(error)) from None
 
 
 def first_line(error: Exception) -> str:

@@ -60,7 +60,7 @@ class Records:
 
     @classmethod
     def of(cls, log: SparkLog) -> Records:
-        """Gather each user's rows, and keep them in Spark."""
+        """Gather each user's rows, and keep them in Spark: those of the log are not needed there any more."""
         kinds = [kind for kind in (ITEM, CREATOR, CATEGORY) if kind in log.rows.columns]
         indices = {kind: IdIndex.of(collect(log.rows.select(kind).distinct())[kind]) for kind in kinds}
         rows = log.rows
@@ -71,7 +71,9 @@ class Records:
         held = functions.struct(*(name for name in wanted if name in log.rows.columns))
         gathered = rows.groupBy(USER).agg(functions.collect_list(held).alias(ROWS))
         table = gathered.join(_number_users(log.rows), USER).select(NUMBER, USER, ROWS)
-        return cls(table.persist(), indices, log.settle)
+        kept = table.persist()
+        kept.count()
+        return cls(kept, indices, log.settle)
 
     def at(self, cut: datetime) -> RecordsBefore:
         """Look at what was known before a cut."""

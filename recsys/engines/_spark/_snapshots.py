@@ -94,6 +94,7 @@ class SparkSnapshots:
     share: float
     factorise: Factorise = factorise
     _taken: dict[tuple[datetime, tuple[str, ...]], tuple[Everyone, Snapshot]] = field(default_factory=dict)
+    _usable: dict[datetime, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: SparkLog, settings: ModelSettings, windows: Windows, threads: int = 0) -> SparkSnapshots:
@@ -115,7 +116,9 @@ class SparkSnapshots:
         spans = [(one.start, one.end) for one in (windows.calibrate, windows.test)]
         rows = max(log.rows.filter(log.rows[TIME].between(*span)).count() for span in spans)
         share = min(1.0, settings.head_rows / max(rows, 1))
-        return cls(log.take_users(share, settings.seed), settings, threads, Records.of(log), share)
+        sample, records = log.take_users(share, settings.seed), Records.of(log)
+        log.rows.unpersist()
+        return cls(sample, settings, threads, records, share)
 
     def at(
         self, cut: datetime, signals: tuple[str, ...] | None = None, start: Snapshot | None = None
@@ -142,9 +145,18 @@ class SparkSnapshots:
 
     def usable_signals(self, cut: datetime) -> tuple[str, ...]:
         """Name the signals with enough positive rows of everyone before a cut."""
-        found = self.records.at(cut).combine(_CountPositive(self.log.signals), {"rows": "sum"})
-        rows = dict(zip(found["kind"], found["rows"], strict=True))
-        return tuple(name for name in self.log.signals if rows.get(name, 0) >= self.settings.min_signal_rows)
+        if cut not in self._usable:
+            found = self.records.at(cut).combine(_CountPositive(self.log.signals), {"rows": "sum"})
+            rows, least = dict(zip(found["kind"], found["rows"], strict=True)), self.settings.min_signal_rows
+            self._usable[cut] = tuple(name for name in self.log.signals if rows.get(name, 0) >= least)
+        return self._usable[cut]
+
+    def release(self) -> None:
+        """Let Spark forget what it keeps."""
+        for everyone, _ in self._taken.values():
+            everyone.factors.table.unpersist()
+        self._taken.clear()
+        self.records.release()
 
     @cached_property
     def _numbered(self) -> pl.DataFrame:
