@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,14 +62,18 @@ def check_cut(bench: Bench, placebos: list[Placebos]) -> Control:
     before = log_before(rows.log, rows.windows.test.cut)
     again = gather_rows(before, rows.windows, score=rows.score)
     liked = {REAL: rows.liked} | {one.kind: one.liked[0] for one in placebos if one.kind == PRIMARY_PLACEBO}
-    fresh = bench.observe(again)
     changed: list[str] = []
-    for kind, likes in liked.items():
-        if len(again.known) != len(rows.known) or not np.array_equal(again.liked, rows.liked):
-            changed.append("rows or likes that were known")
-            continue
-        first, second = bench.material.look(likes, bench.engine), fresh.look(likes, bench.engine)
-        changed += [f"{name} ({kind} likes)" for name in changed_features(first, second)]
+    if len(again.known) != len(rows.known) or not np.array_equal(again.liked, rows.liked):
+        changed.append("rows or likes that were known")
+    else:
+        materials = (bench.material, bench.observe(again))
+        with ThreadPoolExecutor(bench.threads) as pool:
+            looks = [
+                [pool.submit(one.look, likes, bench.engine) for one in materials] for likes in liked.values()
+            ]
+            for kind, (first, second) in zip(liked, looks, strict=True):
+                names = changed_features(first.result(), second.result())
+                changed += [f"{name} ({kind} likes)" for name in names]
     said = f"with every row at or after {rows.windows.test.cut.isoformat()} deleted, " + (
         f"these changed: {', '.join(dict.fromkeys(changed))}"
         if changed
