@@ -39,7 +39,7 @@ from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
-from recsys.schema import ITEM, LIKED, USER  # noqa: E402
+from recsys.schema import ITEM, LIKED, USER, Predictions  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
 from recsys.store import (  # noqa: E402
     PartWriter,
@@ -134,6 +134,7 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02
     found, expected = (read_predictions(out) for out in (published, tmp_path))
     assert found.schema == expected.schema
+    Predictions.validate(found)
     assert manifest["rows"]["predicted"] == len(found) == len(expected)
     assert set(found[USER]) == set(expected[USER])
     # The model that was published gives, on this machine, what Spark wrote.
