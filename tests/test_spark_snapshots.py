@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -39,10 +39,9 @@ from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
-from recsys.schema import ITEM, LIKED, USER  # noqa: E402
+from recsys.schema import ITEM, LIKED, USER, Predictions  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
 from recsys.store import (  # noqa: E402
-    Part,
     PartWriter,
     list_runs,
     read_manifest,
@@ -135,6 +134,7 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02
     found, expected = (read_predictions(out) for out in (published, tmp_path))
     assert found.schema == expected.schema
+    Predictions.validate(found)
     assert manifest["rows"]["predicted"] == len(found) == len(expected)
     assert set(found[USER]) == set(expected[USER])
     # The model that was published gives, on this machine, what Spark wrote.
@@ -171,19 +171,11 @@ def test_an_executor_that_is_killed_while_it_writes_costs_no_row(
     assert int(done.stdout.split()[-1]) == len(found.unique([USER, ITEM])) == len(found)
 
 
-class Full(PartWriter):
-    """The disk is full."""
-
-    def __call__(self, frames: Iterator[pl.DataFrame]) -> Part | None:
-        next(frames)
-        raise OutputError("no space left: free some")
-
-
-def test_where_a_part_cannot_be_written_nothing_is_published(
-    spark: SparkSession, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_executors_do_not_see_the_output_folder_nothing_is_published(
+    published: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PartWriter", Full)
-    with pytest.raises(OutputError, match=r"^no space left: free some$"):
-        run(job_for(settings, "spark", tmp_path))
-    assert not list_runs(tmp_path)
-    assert not list(tmp_path.rglob("*.parquet"))
+    before = sorted(published.rglob("*"))
+    monkeypatch.setattr(store, "PartWriter", lambda folder: PartWriter(f"{folder}/elsewhere"))
+    with pytest.raises(OutputError, match="cannot be written: No such file"):
+        predict(job_for(settings, "spark", published), users=pl.DataFrame({USER: [10, 13]}))
+    assert sorted(published.rglob("*")) == before

@@ -161,12 +161,13 @@ class Run:
         return self._make_room(f"{folder}{_IN_PARTS}/unnamed").parent
 
     def keep_parts(self, folder: str, parts: Iterable[Part]) -> None:
-        """Keep the parts that are named, each by its content, and delete what else was written.
+        """Keep the parts that are named, each by its place and its content, and delete what else was written.
 
         Parameters
         ----------
         folder : str
         parts : iterable of Part
+            In the order in which they are read.
 
         Raises
         ------
@@ -174,12 +175,12 @@ class Run:
             When a part is not there as it was written: all machines must see one and the same folder.
         """
         written, room = self.folder / f"{folder}{_IN_PARTS}", self._make_room(f"{folder}/unnamed").parent
-        for part in parts:
+        for place, part in enumerate(parts):
             path = written / part.file
             with output_errors(path):
                 if path.stat().st_size != part.bytes:
                     raise OutputError(f"{path} is not the {part.bytes:,} bytes that were written: run again")
-                path.rename(room / f"{part.sha256[:16]}.parquet")
+                path.rename(room / f"{place:06d}-{part.sha256[:16]}.parquet")
         with output_errors(written):
             delete_folder(written)
 

@@ -72,7 +72,8 @@ def rank_everyone(everyone: Everyone, order: Order, write: Write) -> list[dict[s
     Returns
     -------
     list of dict
-        `file`, `sha256`, `rows` and `bytes` of what the tasks wrote that succeeded; others may have written too.
+        `file`, `sha256`, `rows` and `bytes` of what the tasks wrote that succeeded, in order of users; others may have
+        written too.
 
     """
     before, factors = everyone.before, everyone.factors
@@ -157,7 +158,9 @@ class _FromModel:
 
 def _rank(table: DataFrame, members: _Members, order: Order, write: Write) -> list[dict[str, Any]]:
     task = _RankAndWrite(members, order, write)
-    return collect(map_batches(table.sortWithinPartitions(USER), task, _WRITTEN)).to_dicts()
+    # What tasks write, one after the other, is sorted as what one machine writes.
+    table = table.repartitionByRange(USER).sortWithinPartitions(USER)
+    return collect(map_batches(table, task, _WRITTEN)).to_dicts()
 
 
 @dataclass(frozen=True)
