@@ -206,9 +206,10 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
 
     """
     source = open_source(chosen(settings, as_of, events))
-    with reading(source.name), undisturbed(source.files):
+    with undisturbed(source.files):
         accepted = accept_rows(source, settings, as_of)
-        refused = describe_refused(source, accepted.broken)
+        with reading(source.name):
+            refused = describe_refused(source, accepted.broken)
     check_share(accepted.read, refused, settings.max_refused, source.name, as_of)
     unique = first_of_each(accepted.rows, [name for name in KEY if name in accepted.rows.columns])
     as_of = end_of(unique[TIME].max()) if as_of is None else as_of.astimezone(UTC)

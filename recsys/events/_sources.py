@@ -298,8 +298,12 @@ def undisturbed(files: Sequence[str | os.PathLike[str]]) -> Iterator[None]:
             raise InputError(f"{os.fspath(file)!r} changed while it was read: start again when it is written")
 
 
-def _stamp(file: str | os.PathLike[str]) -> tuple[int, int, int]:
-    about = Path(file).stat()
+def _stamp(file: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """Tell a file from what becomes of it; None where there is none that can be looked at."""
+    try:
+        about = Path(file).stat()
+    except OSError:
+        return None
     return about.st_size, about.st_mtime_ns, about.st_ino
 
 
