@@ -22,6 +22,8 @@ _ALONE = {
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    # Spark's own 200 are for clusters: here each is a task that waits for a core.
+    "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
 }
 
 
