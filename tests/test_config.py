@@ -93,6 +93,7 @@ class TestRefusals:
             ("[model]\nfactors = 0\n", "model.factors: .*greater.*got 0"),
             ("[model]\nalpha = nan\n", "model.alpha: .*got nan"),
             ("[model]\nengine = 'cloud'\n", "model.engine: .*'local'.*got 'cloud'"),
+            ("[spark]\nmaster = 'nowhere'\n", r"spark.master: a master looks like local.*got 'nowhere'"),
             ("model = 3\n", "model: .*got 3"),
             ("[events]\nsignals = 'long_view'\n", "events.signals: .*got 'long_view'"),
             ("[events]\nmax_refused = 1.5\n", "events.max_refused: .*got 1.5"),

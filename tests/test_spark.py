@@ -170,4 +170,4 @@ print(spark.sparkContext.master)
     done = subprocess.run(
         [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False
     )
-    assert done.stdout == "local-cluster[2,1,2048]\n", done.stderr[-3000:]
+    assert (done.stdout, done.stderr[-3000:]) == ("local-cluster[2,1,2048]\n", "")

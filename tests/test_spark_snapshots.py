@@ -130,6 +130,7 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     manifest = read_manifest(list_runs(published)[0])
     rows = {name: manifest["rows"][name] for name in asdict(local.counts)}
     assert rows == asdict(local.counts)
+    assert manifest["versions"]["pyspark"] == pyspark.__version__
     entropy = local.evaluation.metrics["normalized_entropy"].value
     assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02
     found, expected = (read_predictions(out) for out in (published, tmp_path))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recsys.config._times import Duration, Instant
 
@@ -156,8 +157,17 @@ class SparkSettings(_Section):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    master: Annotated[str, Field(min_length=1)] = "local[*]"
+    master: str = "local[*]"
     options: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("master")
+    @classmethod
+    def _is_a_master(cls, master: str) -> str:
+        if not re.match(r"(local(\[.+\]|-cluster\[.+\])?|yarn|spark://.+|k8s://.+|sc://.+)$", master):
+            raise ValueError(
+                "a master looks like local[*], spark://host:7077, k8s://host, yarn or sc://host:15002"
+            )
+        return master
 
 
 class EvaluationSettings(_Section):

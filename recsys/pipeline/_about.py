@@ -78,7 +78,8 @@ def without_paths(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"events": {"path"}, "output": {"path"}})
 
 
-def versions() -> dict[str, str]:
+def versions(settings: Settings) -> dict[str, str]:
     """Name the versions of Python and of what figures are computed with."""
-    found = {name: importlib.metadata.version(name) for name in _COMPUTES_WITH}
+    engines = ("pyspark",) if settings.model.engine == "spark" else ()
+    found = {name: importlib.metadata.version(name) for name in (*_COMPUTES_WITH, *engines)}
     return {"python": platform.python_version(), **found}

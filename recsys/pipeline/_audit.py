@@ -52,6 +52,6 @@ def _fingerprint(job: Job) -> str:
         "settings": without_paths(job.settings),
         "as_of": None if job.as_of is None else job.as_of.isoformat(),
         "inputs": [one["sha256"] for one in job.inputs],
-        "versions": versions(),
+        "versions": versions(job.settings),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

@@ -305,7 +305,7 @@ def _manifest(out: Outbox) -> dict[str, Any]:
         "gates": out.gates,
         "settings": without_paths(job.settings),
         "settings_sha256": settings_sha256(job.settings),
-        "versions": versions(),
+        "versions": versions(job.settings),
         "stages": job.stages,
     }
 

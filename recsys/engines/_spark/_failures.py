@@ -67,6 +67,8 @@ def as_ours(otherwise: Callable[[str], errors.RecsysError]) -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """Cut what a library said to one line of a length that can be read."""
     said = [line.strip(" :\t") for line in str(error).splitlines()]
-    # Of a failure in Java, the first line only says which call it was.
-    told = [line for line in said if line and not line.startswith("An error occurred while calling")]
+    # Of a failure in Java, the first line only says which call it was, or that one of its modules is new.
+    told = [
+        line for line in said if line and not line.startswith(("An error occurred while calling", "WARNING:"))
+    ]
     return (told or [type(error).__name__])[0][:_LONGEST]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from recsys.config import SparkSettings
@@ -58,18 +61,43 @@ def _open_already() -> SparkSession | None:
 
 
 def _start(settings: SparkSettings) -> SparkSession:
-    connects, alone = settings.master.startswith("sc://"), settings.master.startswith("local")
-    if not connects:
-        check_java()
-    if alone:
-        # Workers of this machine run what the driver runs, not whatever python3 comes first.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("recsys")
-    builder = builder.remote(settings.master) if connects else builder.master(settings.master)
-    options = {} if connects else _QUIET | (_ALONE if alone else {})
+    start = _connect if settings.master.startswith("sc://") else _start_java
     try:
-        return builder.config(map={**options, **settings.options}).getOrCreate()
+        return start(settings)
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(
             f"Spark does not start on spark.master = {settings.master!r}: {first_line(error)}"
         ) from None
+
+
+def _connect(settings: SparkSettings) -> SparkSession:
+    return _named().remote(settings.master).config(map={**settings.options}).getOrCreate()
+
+
+def _start_java(settings: SparkSettings) -> SparkSession:
+    check_java()
+    alone = settings.master.startswith("local")
+    options = _QUIET | (_ALONE if alone else {}) | settings.options
+    if alone:
+        # Workers of this machine run what the driver runs, not whatever python3 comes first.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        _launch_quietly(SparkConf().setMaster(settings.master).setAll(list(options.items())))
+    return _named().master(settings.master).config(map={**options}).getOrCreate()
+
+
+def _named() -> SparkSession.Builder:
+    return SparkSession.builder.appName("recsys")
+
+
+def _launch_quietly(conf: SparkConf) -> None:
+    """Start Java without its remarks: what fails on one machine comes back as an exception, but for the start."""
+    with TemporaryFile() as remarks:
+        try:
+            gateway = launch_gateway(conf, {"stdout": remarks, "stderr": remarks})  # type: ignore[no-untyped-call]
+        except PySparkException as error:
+            remarks.seek(0)
+            said = remarks.read().decode(errors="replace").strip()
+            raise RuntimeError(said or str(error)) from None
+    SparkContext(conf=conf.setAppName("recsys"), gateway=gateway)
