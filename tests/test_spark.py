@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -151,23 +148,3 @@ def test_a_log_at_a_url_is_read_as_one_on_this_machine(spark: SparkSession, tmp_
     assert_same(here, dataclasses.replace(there, files=here.files))
     with pytest.raises(InputError, match=r"^'file:///nowhere' cannot be read: \[PATH_NOT_FOUND\]"):
         read_in_spark(at_url.model_copy(update={"path": "file:///nowhere"}))
-
-
-def test_it_works_in_processes_of_their_own(tmp_path: Path) -> None:
-    """Two workers that share nothing with the driver, as on a cluster: the quality floor, and a small log."""
-    script = f"""
-from pathlib import Path
-from recsys.config import SparkSettings
-from recsys.engines.spark import open_session
-from test_spark import *
-options = {{"spark.sql.shuffle.partitions": 2, "spark.ui.enabled": "false"}}
-spark = open_session(SparkSettings(master="local-cluster[2,1,2048]", options=options))
-TestSparkEngine().test_held_out_likes_rank_far_above_popularity(SparkEngine(), 0)
-test_a_hostile_log_is_read_as_on_one_machine(spark, Path({str(tmp_path)!r}), "typed_case", 6)
-print(spark.sparkContext.master)
-"""
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr[-3000:]) == ("local-cluster[2,1,2048]\n", "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
@@ -39,7 +37,7 @@ from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
-from recsys.schema import ITEM, LIKED, USER, Predictions  # noqa: E402
+from recsys.schema import ITEM, USER, Predictions  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
 from recsys.store import (  # noqa: E402
     PartWriter,
@@ -154,22 +152,6 @@ def test_a_published_model_predicts_in_spark_as_on_one_machine(published: Path, 
         found.append(read_predictions(published).drop("as_of").sort(USER, "rank"))
     assert found[0][USER].n_unique() == 3
     assert found[0].equals(found[1])
-
-
-def test_an_executor_that_is_killed_while_it_writes_costs_no_row(
-    draw_frame: Callable[..., pl.DataFrame], tmp_path: Path
-) -> None:
-    rows = draw_frame(seed=2, rows=1500, users=60, items=30).select(USER, ITEM, "timestamp", LIKED)
-    rows.write_parquet(tmp_path / "log.parquet")
-    script = Path(__file__).with_name("spark_kill.py")
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "killed").read_text()
-    assert not verify(tmp_path / "out").damages
-    assert not list((tmp_path / "out").rglob("half.parquet"))
-    found = read_predictions(tmp_path / "out")
-    assert set(found[USER]) == set(rows[USER])
-    assert int(done.stdout.split()[-1]) == len(found.unique([USER, ITEM])) == len(found)
 
 
 def test_where_executors_do_not_see_the_output_folder_nothing_is_published(

@@ -1,4 +1,7 @@
-"""Publish a ranking by two executors, one of which is killed while it writes: `python spark_kill.py FOLDER`."""
+"""Two workers that share nothing with the driver, as on a cluster: `python spark_cluster.py FOLDER`.
+
+They hold the engine's contract and read a hostile log; then one of them is killed while it writes a ranking.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from itertools import chain
 from pathlib import Path
 
 import polars as pl
+from pyspark.sql import SparkSession
 from spark_logs import hold_everyone
+from test_spark import TestSparkEngine, test_a_hostile_log_is_read_as_on_one_machine
 
 from recsys import store
 from recsys.config import ModelSettings, SparkSettings
-from recsys.engines.spark import Order, open_session, rank_everyone
+from recsys.engines.spark import Order, SparkEngine, open_session, rank_everyone
 from recsys.events import read_events
 from recsys.features import Snapshots
 from recsys.model import Wanted
@@ -25,6 +30,8 @@ OPTIONS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.driver.memory": "512m",
     "spark.executor.memory": "512m",
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+    "spark.executor.extraJavaOptions": "-XX:+UseSerialGC",
 }
 
 
@@ -51,8 +58,13 @@ class Deadly(store.PartWriter):
         return super().__call__(frames)
 
 
-def main(folder: Path) -> None:
-    session = open_session(SparkSettings(master="local-cluster[2,1,1024]", options=OPTIONS))
+def hold_the_contract(session: SparkSession, folder: Path) -> None:
+    TestSparkEngine().test_held_out_likes_rank_far_above_popularity(SparkEngine(), 0)
+    test_a_hostile_log_is_read_as_on_one_machine(session, folder, "typed_case", 6)
+    (folder / "held").write_text(session.sparkContext.master)
+
+
+def publish_beside_a_kill(session: SparkSession, folder: Path) -> None:
     log, settings = (
         read_events(pl.read_parquet(folder / "log.parquet")),
         ModelSettings(factors=4, iterations=1),
@@ -64,8 +76,14 @@ def main(folder: Path) -> None:
         parts = rank_everyone(everyone, order, Deadly(str(run.open_parts("predictions"))))
         run.keep_parts("predictions", [store.Part(**part) for part in parts])
         run.publish({f"predictions/as_of={log.as_of.date()}": "predictions"}, {})
+    (folder / "rows").write_text(str(sum(part["rows"] for part in parts)))
+
+
+def main(folder: Path) -> None:
+    session = open_session(SparkSettings(master="local-cluster[2,1,2048]", options=OPTIONS))
+    for work in (hold_the_contract, publish_beside_a_kill):
+        work(session, folder)
     session.stop()
-    print(sum(part["rows"] for part in parts))
 
 
 if __name__ == "__main__":
