@@ -1,4 +1,4 @@
-"""The verdict in worlds whose truth is known: a small version of `tests/benchmarks/coverage.py`."""
+"""The verdict in worlds whose truth is known: a small version of `tests/benchmarks/audit_coverage.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-_HOME = Path(__file__).parent / "benchmarks" / "coverage.py"
+_HOME = Path(__file__).parent / "benchmarks" / "audit_coverage.py"
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,10 @@ are installed, over a whole fit, since they show no iteration.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import resource
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -24,14 +21,11 @@ from implicit.cpu.als import AlternatingLeastSquares, calculate_loss
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from recsys.engines._compiled import CompiledAlternatingLeastSquares
 from recsys.matrix import UserItems, one_blas_thread
 
-# numba looks for the package coverage and would find the benchmark of that name.
-sys.path = [place for place in sys.path if place != str(Path(__file__).parent)]
-_compiled = importlib.import_module("recsys.engines._compiled")
-
 REGULARIZATION = 0.05
-CLASSES = {"implicit": AlternatingLeastSquares, "compiled": _compiled.CompiledAlternatingLeastSquares}
+CLASSES = {"implicit": AlternatingLeastSquares, "compiled": CompiledAlternatingLeastSquares}
 Figures = NDArray[np.float64]
 
 

@@ -127,8 +127,6 @@ def peak() -> float:
 
 def run_one(options: argparse.Namespace) -> None:
     """Measure one peer, in a process of its own."""
-    # numba asks for the package `coverage`, which the file of that name beside this one is not.
-    sys.path.remove(str(Path(__file__).parent))
     _top_n._WORTH_COMPILING = 0
     work = Work(options.scratch, options.n, options.threads)
     PEERS[options.peer](work.first(min(_WARM_UP, len(work.users) // 10)))

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,8 +92,6 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=ModelSettings().cuts, help="That the heads learn from.")
     parser.add_argument("--tolerance", type=float, default=ModelSettings().warm_tolerance)
     options = parser.parse_args()
-    # numba looks for the package coverage and would find the benchmark of that name.
-    sys.path = [place for place in sys.path if place != str(Path(__file__).parent)]
     log = read_events(simulate(World.preset(options.preset, exposures=options.exposures)).events)
     settings = ModelSettings(warm_start=True, warm_tolerance=options.tolerance, cuts=options.cuts)
     times = log.exposures[TIME].sort()

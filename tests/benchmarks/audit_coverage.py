@@ -1,6 +1,6 @@
 """How often the audit's verdict and intervals are right, in worlds whose truth is known.
 
-    uv run python tests/benchmarks/coverage.py [--at-random --trials N --processes N --into FILE --worlds null,large]
+    uv run python tests/benchmarks/audit_coverage.py [--at-random --trials N --processes N --into FILE --worlds A,B]
 
 A trial is an audit in a lean setting: 50,000 exposures, logistic head, two seeds, four draws of each placebo, 8
 factors.
@@ -18,7 +18,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
@@ -43,9 +42,6 @@ from recsys.metrics import binary_entropy
 from recsys.schema import ITEM, LIKED, TIME, USER
 from recsys.simulation import Simulation, World, simulate
 from recsys.split import split_by_time
-
-# numba looks for a module of this file's name, and the folder of a script is where Python looks first.
-sys.path[:] = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
 
 WORLDS = ("null", "habit", "feedback", "crowd", "small", "large")
 AT_RANDOM = {"epsilon": 1.0, "activity_spread": 0.0}
