@@ -120,14 +120,10 @@ def paired_metrics(
 
     Parameters
     ----------
-    users : array_like of int, shape (n,)
-        Codes, not necessarily dense.
-    liked : array_like of bool or 0/1, shape (n,)
+    users, liked, draws, seed
+        As in `probability_metrics`.
     will_like, other : array_like of float, shape (n,)
         Probabilities, strictly between 0 and 1; row i of both is the same exposure.
-    draws : int
-        At least 39.
-    seed : int
 
     Returns
     -------
@@ -143,11 +139,6 @@ def paired_metrics(
     Notes
     -----
     Each draw weighs the users alike for both, so that what both find hard cancels: see `bootstrap_sums`.
-
-    References
-    ----------
-    Owen, A. B., Eckles, D. (2012). Bootstrapping data arrays of arbitrary order. Annals of Applied
-    Statistics 6(3). https://doi.org/10.1214/12-AOAS547
 
     Examples
     --------
