@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -231,6 +232,7 @@ def test_verify_prints_a_line_a_damage_and_exits_as_predict_would(
 ) -> None:
     assert call("verify", out).status == 66
     assert night().status == 0
+    assert re.fullmatch(r"whole: 1 run, \d+ files, 4 links\n", call("verify", out).out)
     (out / "runs/000001/model/head.json").write_bytes(b"{}")
     (out / "runs/000001/refused.parquet").unlink()
     said = call("verify", out)

@@ -169,6 +169,7 @@ def test_a_good_night_passes_every_gate_and_the_manifest_says_by_how_much(night:
         *("max_entropy_rise", "max_bias", "max_population_drift"),
     ]
     assert all(one["passed"] and one["figure"] is not None for one in gates.values())
+    assert all("in the last run, " in gates[name]["said"] for name in ("min_volume", "max_like_rate_shift"))
     assert not (out / "rejected").exists()
 
 

@@ -32,6 +32,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
 
 
+def count_of(number: int, what: str) -> str:
+    """Write a number of things, as in 1 run or 2,000 files."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns."""
     lines = [[plain(cell) for cell in line] for line in (heading, *rows)]
@@ -190,17 +195,13 @@ def _print_past(one: PastItems) -> None:
     shown = _PAST_ITEMS + (len(one.items) == _PAST_ITEMS + 1)
     named, others = one.items.head(shown), one.items.slice(shown)
     typer.echo(
-        f"\nALS of '{one.signal}': score {one.recomputed:+.3f} from {_count(len(one.items), 'past item')}, "
+        f"\nALS of '{one.signal}': score {one.recomputed:+.3f} from {count_of(len(one.items), 'past item')}, "
         f"served as {one.served:+.3f} (its solver is approximate)"
     )
     rows = [(f"{row['score']:+.3f}", f"item {row['item_id']}") for row in named.iter_rows(named=True)]
     if len(others):
         rows.append((f"{others['score'].sum():+.3f}", f"the other {len(others)} together"))
     print_table(("adds", "past item"), rows)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _percent(probability: float) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored
-from recsys_cli.show import print_json
+from recsys_cli.show import count_of, print_json
 
 
 def verify(
@@ -31,7 +31,8 @@ def verify(
     if found.damages:
         # As every command that meets a damaged file does.
         raise InputError(
-            f"{folder} is damaged in {len(found.damages)} places: publish those days and versions again"
+            f"{folder} is damaged in {count_of(len(found.damages), 'place')}: publish those days and versions again"
         )
     if not stored.json:
-        typer.echo(f"whole: {found.runs} runs, {found.files} files, {found.links} links")
+        counts = {"run": found.runs, "file": found.files, "link": found.links}
+        typer.echo("whole: " + ", ".join(count_of(number, what) for what, number in counts.items()))

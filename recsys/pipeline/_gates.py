@@ -148,10 +148,14 @@ def _volumes(out: Outbox, past: Past) -> dict[str, float]:
         "rows in the test window": (scored, row_counts(past.scored, "scored")),
     }
     return {
-        f"{now:,} {what}, {median(before):,.0f} in the last {len(before)} runs": now / median(before)
+        f"{now:,} {what}, {median(before):,.0f} in {_last(len(before))}": now / median(before)
         for what, (now, before) in counted.items()
         if before and median(before) > 0
     }
+
+
+def _last(runs: int) -> str:
+    return "the last run" if runs == 1 else f"the last {runs} runs"
 
 
 def check_evaluation(evaluation: Evaluation, out: Outbox, past: Past) -> Iterator[Gate]:
@@ -197,7 +201,7 @@ def _like_rate(evaluation: Evaluation, past: Past, bound: float) -> Gate:
     shift = now / before - 1
     return _hold(
         *("max_like_rate_shift", shift, bound, abs(shift) <= bound),
-        f"the like rate of the test window is {now:.4f}, {before:.4f} in the last {len(rates)} runs, a shift of "
+        f"the like rate of the test window is {now:.4f}, {before:.4f} in {_last(len(rates))}, a shift of "
         f"{shift:+.2f}, {{}} gates.max_like_rate_shift = {bound:g}",
     )
 
