@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import attacks
 import numpy as np
 import polars as pl
 import pytest
+from commands import Call, Said, caller
 
 from recsys import store
 from recsys.config import Settings
@@ -35,18 +35,6 @@ ALL = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Night = Callable[..., Said]
-
-
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world") / "log"
@@ -57,20 +45,16 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def night(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log: Path, tmp_path: Path
-) -> Night:
+) -> Call:
     """Do `recsys run` into tmp_path/out, with bounds by their keys."""
-    for name, value in attacks.SMALLEST.items():
-        monkeypatch.setenv(name, value)
+    call = caller(capsys, monkeypatch, attacks.SMALLEST)
 
     def run(*more: object, events: Path | None = None, **bounds: str) -> Said:
         with monkeypatch.context() as patch:
             for name, value in bounds.items():
                 patch.setenv(f"RECSYS_GATES__{name}", value)
-            where = ["-c", log, "-o", tmp_path / "out", "-j", 1, "--events", events or log / "events.parquet"]
-            with pytest.raises(SystemExit) as stop:
-                main([str(one) for one in ["run", *where, *more]])
-        said = capsys.readouterr()
-        return Said(int(stop.value.code or 0), said.out, said.err)
+            where = ("-c", log, "-o", tmp_path / "out", "-j", 1, "--events", events or log / "events.parquet")
+            return call("run", *where, *more)
 
     return run
 
@@ -160,7 +144,7 @@ FAILING: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
 }
 
 
-def test_a_good_night_passes_every_gate_and_the_manifest_says_by_how_much(night: Night, out: Path) -> None:
+def test_a_good_night_passes_every_gate_and_the_manifest_says_by_how_much(night: Call, out: Path) -> None:
     said = night("--as-of", TODAY, **ALL)
     assert said.status == 0, said.err
     gates = {one["name"]: one for one in store.read_manifest(out / "runs/000002")["gates"]}
@@ -173,7 +157,7 @@ def test_a_good_night_passes_every_gate_and_the_manifest_says_by_how_much(night:
     assert not (out / "rejected").exists()
 
 
-def test_the_figures_are_those_of_the_tables(night: Night, out: Path, log: Path) -> None:
+def test_the_figures_are_those_of_the_tables(night: Call, out: Path, log: Path) -> None:
     assert night("--as-of", TODAY, **ALL).status == 0
     old, new = (store.read_manifest(out / f"runs/00000{run}") for run in (1, 2))
     gates = {one["name"]: one["figure"] for one in new["gates"]}
@@ -197,7 +181,7 @@ def test_the_figures_are_those_of_the_tables(night: Night, out: Path, log: Path)
 
 
 def test_the_version_that_serves_is_held_against_on_what_neither_has_seen(
-    night: Night, out: Path, log: Path
+    night: Call, out: Path, log: Path
 ) -> None:
     assert night("--as-of", TODAY, **ALL).status == 0
     gates = {one["name"]: one for one in store.read_manifest(out / "runs/000002")["gates"]}
@@ -218,7 +202,7 @@ def test_the_version_that_serves_is_held_against_on_what_neither_has_seen(
 
 @pytest.mark.parametrize("gate", FAILING)
 def test_a_bad_night_is_stopped_by_its_gate_and_changes_nothing(
-    night: Night, out: Path, changed: Callable[..., Path], gate: str
+    night: Call, out: Path, changed: Callable[..., Path], gate: str
 ) -> None:
     bound, damage, says = FAILING[gate]
     before = standing(out)
@@ -244,7 +228,7 @@ def test_a_bad_night_is_stopped_by_its_gate_and_changes_nothing(
 
 
 def test_a_run_that_is_much_worse_than_what_serves_is_stopped(
-    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch
+    night: Call, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recsys.pipeline._gates.log_losses", lambda liked, _: np.zeros(len(liked)))
     said = night("--as-of", TODAY, "-q", MAX_ENTROPY_RISE="0.3", MIN_LIKES="2")
@@ -252,7 +236,7 @@ def test_a_run_that_is_much_worse_than_what_serves_is_stopped(
     assert "above gates.max_entropy_rise = 0.3" in said.err
 
 
-def test_all_that_fail_are_named_in_one_line(night: Night, out: Path, changed: Callable[..., Path]) -> None:
+def test_all_that_fail_are_named_in_one_line(night: Call, out: Path, changed: Callable[..., Path]) -> None:
     said = night(
         *("--as-of", TODAY, "-q"),
         events=changed(press_all),
@@ -265,7 +249,7 @@ def test_all_that_fail_are_named_in_one_line(night: Night, out: Path, changed: C
     assert "max_age" not in said.err
 
 
-def test_a_first_night_has_nothing_to_be_held_against_and_passes(night: Night, tmp_path: Path) -> None:
+def test_a_first_night_has_nothing_to_be_held_against_and_passes(night: Call, tmp_path: Path) -> None:
     said = night("--as-of", TODAY, **ALL)
     assert said.status == 0, said.err
     gates = {one["name"]: one for one in store.read_manifest(tmp_path / "out/runs/000001")["gates"]}
@@ -281,13 +265,13 @@ def test_a_first_night_has_nothing_to_be_held_against_and_passes(night: Night, t
 
 
 @pytest.mark.usefixtures("out")
-def test_too_few_likes_since_hold_nothing_against_anybody(night: Night) -> None:
+def test_too_few_likes_since_hold_nothing_against_anybody(night: Call) -> None:
     said = night("--as-of", TODAY, MAX_ENTROPY_RISE="0", MIN_LIKES="100000")
     assert said.status == 0
     assert "too few to hold it against: gates.min_likes = 100000" in said.err
 
 
-def test_a_damaged_past_stops_no_night(night: Night, out: Path) -> None:
+def test_a_damaged_past_stops_no_night(night: Call, out: Path) -> None:
     for name in ("evaluation/losses.parquet", "model/head.json"):
         (out / "runs/000001" / name).write_bytes(b"x")
     said = night("--as-of", TODAY, **ALL)
@@ -297,7 +281,7 @@ def test_a_damaged_past_stops_no_night(night: Night, out: Path) -> None:
 
 
 def test_the_same_day_again_and_a_backfill_are_held_against_what_lies_before_them(
-    night: Night, out: Path
+    night: Call, out: Path
 ) -> None:
     assert night("--as-of", TODAY, "-q", **ALL).status == 0
     # Another seed of so small a model moves its probabilities far.
@@ -313,7 +297,7 @@ def test_the_same_day_again_and_a_backfill_are_held_against_what_lies_before_the
 
 
 def test_what_a_gate_stopped_lies_there_until_the_next_and_nothing_else_does(
-    night: Night, out: Path, tmp_path: Path
+    night: Call, out: Path, tmp_path: Path
 ) -> None:
     for seed in ("1", "2"):
         assert night("--as-of", TODAY, "-q", "--seed", seed, MAX_NORMALIZED_ENTROPY="0.2").status == 79
@@ -328,7 +312,7 @@ def test_what_a_gate_stopped_lies_there_until_the_next_and_nothing_else_does(
     assert (out / "rejected/mine.txt").read_text() == "mine"
 
 
-def test_a_log_so_stale_that_nothing_can_be_evaluated_is_stopped_for_its_age(night: Night, out: Path) -> None:
+def test_a_log_so_stale_that_nothing_can_be_evaluated_is_stopped_for_its_age(night: Call, out: Path) -> None:
     before = standing(out)
     said = night("--as-of", "2026-02-18", "-q", MAX_AGE="1d")
     assert said.status == 79
@@ -339,7 +323,7 @@ def test_a_log_so_stale_that_nothing_can_be_evaluated_is_stopped_for_its_age(nig
 
 
 def test_where_nothing_can_be_left_the_gate_is_told_all_the_same(
-    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch
+    night: Call, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OutputError("no space left")

@@ -7,7 +7,8 @@
     _arrow      Spark's batches            <-> frames
     _stored     columns of a file          <-> columns that Spark carries without loss
     _files      paths or URLs              -> rows, numbered as in the log
-    _read       rows                       -> accepted ones, refused ones with reasons
+    _rules      rows, some at a time       -> what breaks which rule, and what all rows are asked first
+    _read       settings                   -> accepted rows, refused ones with reasons
     _log        what was read              -> SparkLog
     _als        user, item, strength       -> factors of users and items
     _records    SparkLog                   -> one record a user, at a cut
