@@ -26,7 +26,8 @@ weights that halve.
     _behaviour  a cut, apart from likes; and likes   -> Snapshot
     _take       a log and a cut                      -> Snapshot
     _crowd      what everyone together tells
-    _gather     sums over batches of users           -> crowd
+    _kernels    rows of some users                   -> what is combined over all of them
+    _gather     that, of everyone                    -> crowd
     _members    some users' rows and a crowd         -> their snapshot
     _words      a feature and its value              -> English
 """
@@ -35,7 +36,8 @@ from recsys.features._behaviour import Behaviour, observe_behaviour, spawn_seed
 from recsys.features._crowd import Crowd
 from recsys.features._describe import as_numbers
 from recsys.features._effects import LINKS, Affinities, shrunk_effects
-from recsys.features._gather import Holder, Kernel, gather_crowd
+from recsys.features._gather import gather_crowd
+from recsys.features._kernels import Holder, Kernel
 from recsys.features._members import SumProducts, describe_members, find_typical_scores
 from recsys.features._names import (
     COUNT,

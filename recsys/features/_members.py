@@ -21,7 +21,7 @@ from recsys.features._describe import (
     ln_exposures,
 )
 from recsys.features._effects import Effects, shrunk_effects
-from recsys.features._gather import KIND, PLACE
+from recsys.features._kernels import KIND, PLACE
 from recsys.features._names import COUNT, LATELY, TASTE
 from recsys.features._rates import log_odds_under
 from recsys.features._recency import directions_of
