@@ -15,22 +15,14 @@ as all of the old or all of the new. A superseded run stays until the next publi
 of a scan finishes it.
 """
 
+from recsys.store._committed import describe_runs, find_run, list_runs, read_run_table
 from recsys.store._files import lazily, sha256_of, to_parquet, write_file, write_table
 from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._open import Pruned, open_run, prune, rollback
 from recsys.store._parts import Part, PartWriter
 from recsys.store._published import check_days_kept, describe_link, recent_runs
-from recsys.store._read import (
-    describe_model,
-    describe_runs,
-    find_run,
-    list_models,
-    list_runs,
-    read_model_files,
-    read_predictions,
-    read_run_table,
-)
+from recsys.store._read import describe_model, list_models, read_model_files, read_predictions
 from recsys.store._run import Run
 from recsys.store._shelf import FileShelf
 from recsys.store._verify import Verification, verify

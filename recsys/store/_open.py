@@ -12,6 +12,7 @@ from pathlib import Path
 from recsys.errors import InputError, UsageError
 from recsys.store._files import output_errors
 from recsys.store._links import (
+    AS_OF,
     CURRENT,
     MODELS,
     RUNS,
@@ -31,7 +32,7 @@ from recsys.store._links import (
 )
 from recsys.store._lock import locked
 from recsys.store._manifest import UNFINISHED, read_manifest
-from recsys.store._read import read_model_files
+from recsys.store._read import read_model_files, require_models
 from recsys.store._run import Run
 
 
@@ -138,7 +139,7 @@ def rollback(out: str | os.PathLike[str], version: str | None = None, wait: floa
     LockedError, OutputError
         As `open_run`.
     """
-    _require_models(out)
+    require_models(Path(out))
     with locked(out, wait) as folder:
         _finish(folder)
         before = _current(folder)
@@ -147,11 +148,6 @@ def rollback(out: str | os.PathLike[str], version: str | None = None, wait: floa
         with output_errors(folder):
             flip_link(folder, f"{MODELS}/{CURRENT}", folder / MODELS / chosen)
         return before, _current(folder)
-
-
-def _require_models(out: str | os.PathLike[str]) -> None:
-    if not (Path(out) / MODELS).is_dir():
-        raise InputError(f"{out} has no models: run `recsys train` first")
 
 
 def _current(out: Path) -> str:
@@ -218,5 +214,5 @@ def prune(out: str | os.PathLike[str], keep: int, keep_days: int | None = None, 
     with locked(out, wait) as folder, output_errors(folder):
         held = _finish(folder) | linked_folders(folder)
         models, days = prune_models(folder, keep), prune_days(folder, keep_days)
-        names = [link.removeprefix("as_of=") for link in days]
+        names = [link.removeprefix(AS_OF) for link in days]
         return Pruned(models, names, delete_runs(folder, held))

@@ -85,19 +85,22 @@ def verify(out: str | os.PathLike[str]) -> Verification:
 
 def _check_run(run: Path) -> tuple[list[str], int]:
     try:
-        manifest = check_seal(run)
-        if manifest.get("run_id") != run.name:
-            return [f"{run} holds run {manifest.get('run_id')!r}: remove it, runs do not move"], 0
-        # Retention deletes models; a link that still leads to one is told of as a link.
-        gone = {folder for folder in model_folders(manifest) if not os.path.lexists(run / folder)}
-        if wrong := check_pointers(manifest.get("pointers"), run, gone):
-            return [f"{run / MANIFEST} does not fit its run, {wrong}: publish again"], 0
-        listed = {name: one for name, one in manifest["files"].items() if not _below(name, gone)}
-        return [str(error) for error in find_damage(run, {**manifest, "files": listed})], len(listed)
+        with input_errors(run):
+            return _find_wrong(run)
     except InputError as error:
         return [str(error)], 0
-    except OSError as error:
-        return [f"{run} cannot be read: {error.strerror or error}"], 0
+
+
+def _find_wrong(run: Path) -> tuple[list[str], int]:
+    manifest = check_seal(run)
+    if manifest.get("run_id") != run.name:
+        return [f"{run} holds run {manifest.get('run_id')!r}: remove it, runs do not move"], 0
+    # Retention deletes models; a link that still leads to one is told of as a link.
+    gone = {folder for folder in model_folders(manifest) if not os.path.lexists(run / folder)}
+    if wrong := check_pointers(manifest.get("pointers"), run, gone):
+        return [f"{run / MANIFEST} does not fit its run, {wrong}: publish again"], 0
+    listed = {name: one for name, one in manifest["files"].items() if not _below(name, gone)}
+    return [str(error) for error in find_damage(run, {**manifest, "files": listed})], len(listed)
 
 
 def _below(name: str, folders: set[str]) -> bool:
