@@ -86,7 +86,7 @@ def test_each_command_line_publishes_yesterday_once(
     assert "recsys_exit_status" in Path("recsys.prom").read_text()
 
 
-def test_every_option_they_give_is_one_of_the_command() -> None:
+def test_each_command_line_asks_for_yesterday_where_it_is_missing() -> None:
     for words in commands().values():
         assert {"--as-of", "--if-missing"} <= set(words)
         assert words[words.index("--as-of") + 1] == "yesterday"

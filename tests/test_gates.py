@@ -211,7 +211,7 @@ def test_a_bad_night_is_stopped_by_its_gate_and_changes_nothing(
         TODAY,
         "-q",
         events=changed(damage),
-        **{gate: bound, "MAX_NORMALIZED_ENTROPY": "99"} | {gate: bound},
+        **{"MAX_NORMALIZED_ENTROPY": "99"} | {gate: bound},
     )
     assert said.status == 79, said
     assert says in said.err
@@ -342,4 +342,7 @@ def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, Any]) -> None:
 
     with pytest.raises(ConfigError, match=f"gates.{next(iter(bounds))}"):
         build_settings({"gates": bounds})
+
+
+def test_unless_told_otherwise_a_model_must_know_more_than_the_like_rate() -> None:
     assert Settings().gates.max_normalized_entropy == 1

@@ -19,7 +19,7 @@ import recsys
 from recsys import store
 from recsys.pipeline._textfile import Sample
 from recsys.simulation import World, write_simulation
-from recsys_cli.options import parse_as_of, parse_days
+from recsys_cli.days import parse_as_of, parse_days
 
 #: (name, labels) -> value.
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

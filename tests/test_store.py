@@ -23,135 +23,8 @@ from recsys.errors import InputError, LockedError, OutputError, UsageError
 from recsys.store._files import write_rows
 
 DAY = "2022-04-30"
+CRASHES = Path(__file__).with_name("store_crashes.py")
 MODEL = {"factors.safetensors": b"\x00\x01", "head.json": b"{}"}
-
-# The process dies, or one operation fails, at the k-th step that touches the disk, for every k. Death is an
-# exception that strikes again at each later step, so that no clean-up of the dead process reaches the disk.
-CRASHES = """
-import errno, os, shutil, sys, tempfile
-from pathlib import Path
-from recsys import store
-from recsys.errors import OutputError
-
-class Dead(BaseException):
-    pass
-
-action, memory = sys.argv[1], Path("/dev/shm")  # the law is about steps, not about disks
-top = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
-here = Path(top.name) / "here"
-base, out = here / "base", here / "new" / "out"
-STEPS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
-WRITES = os.O_WRONLY | os.O_RDWR
-left, mode = sys.maxsize, ""
-
-def step():
-    global left
-    left -= 1
-    if left <= 0 and mode == "kill":
-        raise Dead
-    if left == 0:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-def hook(event, args):
-    if event in STEPS or (event == "open" and args[2] & WRITES):
-        step()
-
-def publish(mark):
-    with store.open_run(out, keep=1) as run:
-        run.write_bytes("predictions/x.parquet", mark)
-        run.write_bytes("evaluation/evaluation.json", mark)
-        version = run.write_model({"head": mark})
-        run.publish({"predictions/as_of=2022-04-30": "predictions", "evaluation": "evaluation",
-                     f"models/{version}": "model", "models/current": "model"}, {})
-
-def restart():
-    with store.open_run(out, keep=1):
-        pass
-
-def attempt(k, work, action):
-    global left, mode
-    left, mode = k, action
-    try:
-        work()
-        return "done" if left > 0 else "survived"
-    except Dead:
-        return "kill"
-    except OutputError as error:
-        assert "No space left" in str(error) and str(out) in str(error), error
-        return "fail"
-    finally:
-        left = sys.maxsize
-
-def state():
-    names = "predictions/as_of=2022-04-30/x.parquet", "evaluation/evaluation.json", "models/current/head"
-    return [(out / name).read_bytes() if (out / name).exists() else None for name in names]
-
-def tree(top):
-    return {str(p.relative_to(top)): p.is_symlink() and str(p.readlink()) or p.is_file() and p.read_bytes()
-            for p in sorted(top.rglob("*"))}
-
-def reset():
-    shutil.rmtree(here / "new", ignore_errors=True)
-    if base.exists():
-        shutil.copytree(base, out, symlinks=True)
-
-def committed(last):
-    return (out / "runs" / last / "manifest.json").exists()
-
-def prepare(begun):
-    shutil.rmtree(here, ignore_errors=True)
-    here.mkdir()
-    if begun == "empty":
-        return [None] * 3, "000001", lambda: publish(b"c")
-    publish(b"a")
-    publish(b"b")
-    out.rename(base)
-    if begun == "published":
-        return [b"b"] * 3, "000003", lambda: publish(b"c")
-    for k in range(1, 999):
-        reset()
-        attempt(k, lambda: publish(b"c"), "kill")
-        if committed("000003"):
-            shutil.rmtree(base)
-            out.rename(base)
-            return [b"b"] * 3, "000003", restart
-
-def check(k, old, last, work):
-    reset()
-    before = tree(here)
-    ended = attempt(k, work, action)
-    if ended == "done":
-        return None
-    assert ended == action or (action == "fail" and ended == "survived")
-    assert all(part in (was, b"c") for part, was in zip(state(), old))
-    assert not (out / "predictions").is_dir() or os.listdir(out / "predictions")
-    published = committed(last)
-    if ended == "fail" and not published:
-        assert tree(here) == before, tree(here).keys() ^ before.keys()
-    restart()
-    assert state() == ([b"c"] * 3 if published else old)
-    runs = store.list_runs(out) if out.exists() else []
-    if runs:
-        found = store.verify(out)
-        assert not found.damages and not found.notes, found
-    hidden = [name for name in tree(here / "new") if "/." in name or name.endswith("unfinished")]
-    assert hidden == ["out/.lock"][:len(runs)] and len(runs) <= 3, hidden
-    if k % 4 == 0:
-        publish(b"d")
-        assert state() == [b"d"] * 3
-    return published
-
-sys.addaudithook(hook)
-os.fsync = lambda descriptor: step()
-for begun in ("empty", "published", "committed"):
-    start, seen = prepare(begun), []
-    while not seen or seen[-1] is not None:
-        try:
-            seen.append(check(len(seen) + 1, *start))
-        except Exception as error:
-            raise AssertionError(f"{begun}, step {len(seen) + 1}") from error
-    print(begun, seen.count(False), seen.count(True))
-"""
 
 READER = """
 import sys
@@ -191,8 +64,8 @@ with store.open_run(sys.argv[1], keep=1) as run:
 
 
 @contextmanager
-def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+def started(code: str | Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, *([code] if isinstance(code, Path) else ["-c", code]), *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:

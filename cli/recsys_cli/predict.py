@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recsys_cli.options import Daily, Exclude
+from recsys_cli.options import Daily
 from recsys_cli.show import print_result
+
+
+class Exclude(StrEnum):
+    """Which pairs are not recommended again."""
+
+    seen = "seen"
+    liked = "liked"
+    none = "none"
 
 
 def predict(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsys_cli.options import Stored, with_options
-from recsys_cli.show import print_json, print_table
+from recsys_cli.show import cell, print_json, print_table
 
 if TYPE_CHECKING:
     from recsys.pipeline import Comparison
@@ -30,7 +30,7 @@ def list_runs(stored: Stored) -> None:
         print_json(found.to_dicts())
         return
     columns = [name for name in _SHOWN if name in found.columns]
-    print_table(columns, [[_cell(cell) for cell in row] for row in found[columns].rows()])
+    print_table(columns, [list(map(cell, row)) for row in found[columns].rows()])
 
 
 def compare(stored: Stored, before: Annotated[str, _RUN], after: Annotated[str, _RUN]) -> None:
@@ -46,7 +46,7 @@ def compare(stored: Stored, before: Annotated[str, _RUN], after: Annotated[str, 
 
 def _print_comparison(found: Comparison) -> None:
     heading = ("", str(found.before["run_id"]), str(found.after["run_id"]))
-    about = [(name, _cell(found.before[name]), _cell(found.after[name])) for name in found.before]
+    about = [(name, cell(found.before[name]), cell(found.after[name])) for name in found.before]
     print_table(heading, about[1:])
     for name in ("settings", "versions", "inputs"):
         changes = getattr(found, name)
@@ -66,7 +66,7 @@ def _print_comparison(found: Comparison) -> None:
 
 def _print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
     if changes:
-        print_table(("", "before", "after"), [(name, *map(_cell, pair)) for name, pair in changes.items()])
+        print_table(("", "before", "after"), [(name, *map(cell, pair)) for name, pair in changes.items()])
 
 
 def _print_paired(found: Comparison) -> None:
@@ -93,10 +93,6 @@ def _interval(figure: Mapping[str, Any] | None) -> str:
     ends = [figure.get("low"), figure.get("high")]
     shown = f"{figure['value']:.4f}"
     return shown if None in ends else f"{shown} ({ends[0]:.4f} to {ends[1]:.4f})"
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 app.command("list")(with_options(list_runs))

@@ -37,12 +37,17 @@ def count_of(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def cell(value: Any) -> str:
+    """Write a value so that a table can hold it."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns."""
-    lines = [[plain(cell) for cell in line] for line in (heading, *rows)]
+    lines = [[plain(one) for one in line] for line in (heading, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
     for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        typer.echo("  ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_nested(value: Mapping[str, Any]) -> None:
@@ -219,10 +224,6 @@ def print_tuned(tuned: Tuned, as_json: bool) -> None:
         f"{found.rows:,} exposures scored, {found.likes:,} likes"
     )
     best_first = found.trials.sort("normalized_entropy", "fold_1", "trial", nulls_last=True)
-    print_table(best_first.columns, [list(map(_cell, row)) for row in best_first.rows()])
+    print_table(best_first.columns, [list(map(cell, row)) for row in best_first.rows()])
     typer.echo(found.verdict)
     typer.echo(f"wrote {tuned.config}: `recsys run -c {tuned.config}`, or `recsys evaluate` to judge it")
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

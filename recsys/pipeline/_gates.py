@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -193,8 +193,7 @@ def check_evaluation(evaluation: Evaluation, out: Outbox, past: Past) -> Iterato
 
 
 def _like_rate(evaluation: Evaluation, past: Past, bound: float) -> Gate:
-    likes, rows = row_counts(past.scored, "scored_likes"), row_counts(past.scored, "scored")
-    rates = [one / all_ for one, all_ in zip(likes, rows, strict=False) if one and len(likes) == len(rows)]
+    rates = [rate for run in past.scored for rate in _rates_of(run)]
     if not rates:
         return _pass("max_like_rate_shift", bound, "no earlier run to hold the like rate against")
     now, before = evaluation.rows["likes"] / evaluation.rows["exposures"], median(rates)
@@ -204,6 +203,12 @@ def _like_rate(evaluation: Evaluation, past: Past, bound: float) -> Gate:
         f"the like rate of the test window is {now:.4f}, {before:.4f} in {_last(len(rates))}, a shift of "
         f"{shift:+.2f}, {{}} gates.max_like_rate_shift = {bound:g}",
     )
+
+
+def _rates_of(run: Mapping[str, Any]) -> list[float]:
+    """Give the like rate of an earlier run's test window, where it says it and had likes."""
+    counted = zip(row_counts([run], "scored_likes"), row_counts([run], "scored"), strict=False)
+    return [likes / rows for likes, rows in counted if likes]
 
 
 def _entropy_rise(evaluation: Evaluation, out: Outbox, gates: GatesSettings, bound: float) -> Gate:

@@ -51,7 +51,8 @@ class Job:
     stages : list of dict
         `stage`, `seconds` and `peak_mebibytes` of those that ended, in order.
     inputs : list of dict
-        `path`, `bytes`, `mtime` and `sha256` of the files that were read.
+        `path`, `bytes`, `mtime` and `sha256` of the files that were read; `path`, `model_version`, `as_of` and
+        `warm_runs` of the model that factors start from, if any.
     started : datetime.datetime
 
     """

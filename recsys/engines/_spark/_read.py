@@ -91,19 +91,23 @@ def _finish(held: Held) -> SparkLog:
         signals=held.roles.signals,
         outcomes=held.roles.outcomes,
         positives_only=tell_positives(found["liked"], found["unliked"], name),
-        counts=ReadCounts(
-            read=all_rows["read"],
-            refused=len(refused),
-            duplicates=all_rows["read"] - len(refused) - found["unique"],
-            unsettled=found["unique"] - found["settled"],
-            folded=0,
-            likes_without_view=0,
-            accepted=found["settled"],
-            reasons=count_reasons(refused),
-        ),
+        counts=_counts_of(all_rows["read"], refused, found),
         files=held.files.files,
         settle=settings.settle,
         negatives_kept=settings.negatives_kept,
+    )
+
+
+def _counts_of(read: int, refused: pl.DataFrame, found: dict[str, Any]) -> ReadCounts:
+    return ReadCounts(
+        read=read,
+        refused=len(refused),
+        duplicates=read - len(refused) - found["unique"],
+        unsettled=found["unique"] - found["settled"],
+        folded=0,
+        likes_without_view=0,
+        accepted=found["settled"],
+        reasons=count_reasons(refused),
     )
 
 
