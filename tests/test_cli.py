@@ -140,11 +140,13 @@ def test_predict_takes_users_items_and_pairs(
     assert (
         found.filter((pl.col("user_id") == 999_999) | (pl.col("item_id") == 888_888))["score"].is_null().all()
     )
-    pairs = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 5]})
-    pairs.write_ndjson(tmp_path / "pairs.ndjson")
+    pairs = pl.DataFrame({"user_id": [1, 1, 1, 2], "item_id": [5, 6, 7, 5]})
+    pl.concat([pairs, pairs[1:2]]).write_ndjson(tmp_path / "pairs.ndjson")
     assert call("predict", "-c", world, "-o", published, "--pairs", tmp_path / "pairs.ndjson").status == 0
     asked = recsys.read_predictions(published)
     assert asked.select("user_id", "item_id").sort("user_id", "item_id").equals(pairs)
+    assert asked["rank"].to_list() == [1, 2, 3, 1]
+    assert asked[:3]["will_like"].is_sorted(descending=True)
     assert call("predict", "-c", world, "-o", published).status == 0
 
 

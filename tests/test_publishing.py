@@ -123,6 +123,39 @@ def test_what_is_whole_is_counted(out: Path) -> None:
     assert (found.damages, found.notes) == ((), ())
 
 
+def test_parts_are_kept_in_the_order_asked_for_and_what_else_was_written_is_not(out: Path) -> None:
+    frames = [pl.DataFrame({"mark": [mark, mark]}) for mark in range(3)]
+    with store.open_run(out, keep=1) as run:
+        write = store.PartWriter(str(run.open_parts("predictions")))
+        first, again, last = (write(iter([frames[mark]])) for mark in (1, 1, 0))
+        assert first is not None
+        assert again is not None
+        assert last is not None
+        assert write(iter([])) is None
+        (Path(write.folder) / "half.parquet").write_bytes(b"half")
+        run.keep_parts("predictions", [last, again])
+        run.publish({f"predictions/as_of={DAYS[0]}": "predictions"}, {})
+    assert (first.sha256, first.rows) == (again.sha256, 2)
+    kept = sorted(path.name for path in (out / "runs/000001/predictions").iterdir())
+    assert kept == [f"{place:06d}-{one.sha256[:16]}.parquet" for place, one in enumerate((last, again))]
+    assert store.read_predictions(out).equals(pl.concat([frames[0], frames[1]]))
+    assert [path.name for path in (out / "runs/000001").iterdir() if path.is_dir()] == ["predictions"]
+    assert not store.verify(out).damages
+
+
+@pytest.mark.parametrize(("lose", "says"), [(False, "bytes that were written"), (True, "No such file")])
+def test_a_part_that_is_not_as_it_was_written_stops_the_run(out: Path, lose: bool, says: str) -> None:
+    with store.open_run(out, keep=1) as run:
+        write = store.PartWriter(str(run.open_parts("predictions")))
+        part = write(iter([pl.DataFrame({"mark": [1]})]))
+        assert part is not None
+        path = Path(write.folder) / part.file
+        path.unlink() if lose else path.write_bytes(b"")
+        with pytest.raises(OutputError, match=says):
+            run.keep_parts("predictions", [part])
+    assert not out.exists()
+
+
 def run_folder(out: Path) -> Path:
     return out / "runs/000002"
 
