@@ -166,6 +166,26 @@ def known_before(exposures: pl.DataFrame, cut: datetime, settle: timedelta = tim
     return _take_back(exposures.filter((pl.col(TIME) < cut) & old_enough), cut)
 
 
+def require_known(known: pl.DataFrame, cut: datetime) -> None:
+    """Refuse a cut that nothing lies before.
+
+    Parameters
+    ----------
+    known : polars.DataFrame
+        From `known_before`.
+    cut : datetime.datetime
+
+    Raises
+    ------
+    DataError
+
+    """
+    if known.is_empty():
+        raise DataError(
+            f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
+        )
+
+
 def exposures_in(exposures: pl.DataFrame, window: Window, settle: timedelta = timedelta(0)) -> pl.DataFrame:
     """Take the exposures of a window, labelled as they were known at its end.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recsys.config import ModelSettings
 from recsys.engines import Engine, engine_for
-from recsys.errors import DataError, UsageError
+from recsys.errors import UsageError
 from recsys.events import EventLog
 from recsys.features._behaviour import observe_behaviour
 from recsys.features._describe import as_numbers
@@ -21,7 +21,7 @@ from recsys.features._names import ENTITIES
 from recsys.features._snapshot import Snapshot
 from recsys.matrix import IdIndex, strengths
 from recsys.schema import CREATED, EXPOSED, ITEM, LIKED, TIME, USER
-from recsys.split import known_before
+from recsys.split import known_before, require_known
 
 
 class SnapshotSource(Protocol):
@@ -201,10 +201,7 @@ def take_snapshot(
     """
     log = numbered.log
     known = known_before(numbered.rows, cut, log.settle)
-    if known.is_empty():
-        raise DataError(
-            f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
-        )
+    require_known(known, cut)
     behaviour = observe_behaviour(known, cut, signals, settings, engine, numbered.indices, start)
     skipped = tuple(name for name in log.signals if name not in signals)
     return behaviour.add_likes(known[LIKED].to_numpy(), engine, skipped)

@@ -16,6 +16,7 @@
     _load       a published model, every byte checked
     _days       day by day, and days that are there already
     _outbox     what a run will publish, and its manifest
+    _result     what it published
     _about      what a run says about itself
     _gates      bounds that a run must meet before anything is published
     _past       the runs that a new one is held against
@@ -31,8 +32,8 @@ from recsys.pipeline._doctor import diagnose
 from recsys.pipeline._explain import explain
 from recsys.pipeline._job import Job
 from recsys.pipeline._load import load_model
-from recsys.pipeline._outbox import Result
 from recsys.pipeline._predict import predict
+from recsys.pipeline._result import Result
 from recsys.pipeline._run import evaluate, run, train
 from recsys.pipeline._textfile import metered
 from recsys.pipeline._tuned import Tuned, tune

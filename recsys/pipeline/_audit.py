@@ -9,7 +9,8 @@ from recsys import store
 from recsys.audit import audit as audit_log
 from recsys.pipeline._about import versions, without_paths
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Result, fill, opened
+from recsys.pipeline._outbox import fill, opened
+from recsys.pipeline._result import Result
 
 _SHELVES = "auditing"
 

@@ -12,7 +12,7 @@ from recsys import store
 from recsys.errors import RecsysError
 from recsys.pipeline._about import prediction_date
 from recsys.pipeline._job import Job
-from recsys.pipeline._outbox import Result
+from recsys.pipeline._result import Result
 
 _log = logging.getLogger("recsys")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
@@ -16,10 +16,11 @@ from recsys import store
 from recsys.audit import Audit
 from recsys.errors import RecsysError
 from recsys.evaluation import Evaluation
-from recsys.events import EventLog, ReadCounts, profile
+from recsys.events import EventLog, profile
 from recsys.model import WillLikeModel
 from recsys.pipeline._about import describe_run, prediction_date, settings_sha256, versions, without_paths
 from recsys.pipeline._job import Job
+from recsys.pipeline._result import Result
 from recsys.report import render_audit, render_evaluation
 from recsys.schema import LIKED, as_predictions
 from recsys.split import slide_to_end, split_by_time
@@ -27,43 +28,6 @@ from recsys.split import slide_to_end, split_by_time
 PREDICTIONS = "predictions"
 _FORWARD = {"run": ("models/current", "evaluation"), "train": ("models/current",)}
 _log = logging.getLogger("recsys")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command published.
-
-    Attributes
-    ----------
-    out : pathlib.Path
-        The output folder.
-    run_id : str
-    as_of : datetime.datetime
-    model_version : str or None
-    evaluation : Evaluation or None
-    audit : Audit or None
-    predictions : int or None
-        Rows.
-    counts : ReadCounts or None
-        What became of the rows of the log; None for a day that was present.
-    stages : tuple of dict
-        See `Job`; empty for a day that was present.
-    outcome : str
-        `published`; `unchanged`, when the same bytes were there already; `present`, when the day was there
-        and was not asked for again.
-
-    """
-
-    out: Path
-    run_id: str
-    as_of: datetime
-    model_version: str | None = None
-    evaluation: Evaluation | None = None
-    audit: Audit | None = None
-    predictions: int | None = None
-    counts: ReadCounts | None = None
-    stages: tuple[dict[str, Any], ...] = ()
-    outcome: Literal["published", "unchanged", "present"] = "published"
 
 
 @dataclass

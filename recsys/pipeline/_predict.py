@@ -8,7 +8,8 @@ from recsys.errors import DataError, UsageError
 from recsys.pipeline._days import check_day, present
 from recsys.pipeline._job import Job
 from recsys.pipeline._load import load_named, require_after
-from recsys.pipeline._outbox import Result, fill, opened
+from recsys.pipeline._outbox import fill, opened
+from recsys.pipeline._result import Result
 from recsys.pipeline._where import Asked, placed
 from recsys.schema import ITEM, USER, require_columns
 

@@ -9,7 +9,8 @@ from recsys.pipeline._days import check_day, present
 from recsys.pipeline._gates import gated
 from recsys.pipeline._job import Job
 from recsys.pipeline._load import load_named
-from recsys.pipeline._outbox import Result, fill, opened
+from recsys.pipeline._outbox import fill, opened
+from recsys.pipeline._result import Result
 from recsys.pipeline._start import find_start
 from recsys.pipeline._where import placed
 from recsys.schema import FITTED_ON

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recsys import store
 from recsys.errors import OutputError, RecsysError
-from recsys.pipeline._outbox import Result
+from recsys.pipeline._result import Result
 
 _log = logging.getLogger("recsys")
 

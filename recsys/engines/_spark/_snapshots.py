@@ -25,7 +25,6 @@ from recsys.engines._spark._records import (
     draw_records,
     factors_of,
 )
-from recsys.errors import DataError
 from recsys.events import EventLog
 from recsys.features import (
     Confidence,
@@ -40,7 +39,7 @@ from recsys.features import (
 )
 from recsys.matrix import strengths
 from recsys.schema import CREATED, EXPOSED, ITEM, LIKED, TIME, USER
-from recsys.split import Windows, known_before
+from recsys.split import Windows, known_before, require_known
 
 _PRODUCTS = {"kind": "string", "place": "int", "value": "double"}
 Factorise = Callable[[DataFrame, ModelSettings, int], SparkFactors]
@@ -175,10 +174,7 @@ class SparkSnapshots:
 
     def _observe(self, cut: datetime, signals: tuple[str, ...]) -> tuple[Everyone, Snapshot]:
         known = known_before(self._numbered, cut, self.log.settle)
-        if known.is_empty():
-            raise DataError(
-                f"no exposure lies before {cut.isoformat()}: shorten windows.calibrate or windows.test"
-            )
+        require_known(known, cut)
         before = self.records.at(cut)
         crowd = gather_crowd(before, known, cut, signals, self.records.indices, self.settings.half_life)
         skipped = tuple(name for name in self.log.signals if name not in signals)
