@@ -686,7 +686,7 @@ def judge(case: Case, folder: Path) -> list[str]:
         "signals": ["clicks"],
         "time_unit": case.options.get("time_unit"),
     }
-    (folder / "recsys.toml").write_text(_toml(case, options))
+    (folder / "recsys.toml").write_text(toml_of(case, options))
     kept = folder / "refused"
     day = [] if case.as_of is None else ["--as-of", (case.as_of - timedelta(days=1)).date().isoformat()]
     said = call(["check", "-c", str(folder), "-o", str(kept), "--json", "-q", *day])
@@ -707,7 +707,7 @@ def judge(case: Case, folder: Path) -> list[str]:
     return wrong
 
 
-def _toml(case: Case, options: dict[str, Any]) -> str:
+def toml_of(case: Case, options: dict[str, Any]) -> str:
     lines = [
         f"path = {json.dumps(case.path)}",
         'signals = ["clicks"]',

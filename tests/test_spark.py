@@ -80,9 +80,9 @@ def assert_same(here: Any, there: Any) -> None:
     assert_frame_equal(rows, here.shown.sort(USER, ITEM, TIME), check_dtypes=False)
 
 
-def told(case: hostile.Case, folder: Path) -> EventsSettings:
+def settings_of(case: hostile.Case, folder: Path) -> EventsSettings:
     options = {"max_refused": case.options["max_refused"], "time_unit": case.options.get("time_unit")}
-    (folder / "recsys.toml").write_text(hostile._toml(case, options))
+    (folder / "recsys.toml").write_text(hostile.toml_of(case, options))
     return load_settings(folder, environ={}).events
 
 
@@ -102,7 +102,7 @@ def test_a_hostile_log_is_read_as_on_one_machine(
     spark: SparkSession, tmp_path: Path, kind: str, seed: int
 ) -> None:
     case = hostile.draw_case(seed, tmp_path, [kind])
-    assert_same(*answers(told(case, tmp_path), case.as_of))
+    assert_same(*answers(settings_of(case, tmp_path), case.as_of))
 
 
 def write_parts(folder: Path, kind: str) -> Path:

@@ -43,18 +43,18 @@ app = typer.Typer(
 for command in (init.init, check.check):
     app.command(command.__name__)(with_options(command))
 app.command("simulate")(with_options(simulate.simulate, simulate.knob_options()))
-for publish in (
+for after in (
     train.train,
     predict.predict,
     evaluate.evaluate,
     audit.audit,
     run.run,
     tune.tune,
+    verify.verify,
+    doctor.doctor,
+    explain.explain,
 ):
-    app.command(publish.__name__)(with_options(publish))
-app.command("verify")(with_options(verify.verify))
-app.command("doctor")(with_options(doctor.doctor))
-app.command("explain")(with_options(explain.explain))
+    app.command(after.__name__)(with_options(after))
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 

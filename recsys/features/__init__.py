@@ -58,7 +58,6 @@ from recsys.features._take import (
     Snapshots,
     SnapshotSource,
     signal_strengths,
-    take_snapshot,
     usable_signals,
 )
 from recsys.features._words import put_in_words
@@ -99,6 +98,5 @@ __all__ = [
     "shrunk_log_odds",
     "signal_strengths",
     "spawn_seed",
-    "take_snapshot",
     "usable_signals",
 ]

@@ -208,7 +208,7 @@ def _read(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST).decode(errors="replace")
-    except OSError:
+    except OSError:  # none yet, or none that can be read: it is replaced all the same
         return []
     found = dict.fromkeys(line for line in text.split("\n") if _OURS.fullmatch(line))
     return [line for line in found if _name_of(line) in _HELP]

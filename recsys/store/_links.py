@@ -53,11 +53,15 @@ def run_of(out: Path, folder: Path) -> Path:
     return runs / folder.relative_to(runs).parts[0]
 
 
+def all_links(out: Path) -> list[Path]:
+    """List the links where a publish puts links, whoever put them there."""
+    places = (out, out / MODELS, out / PREDICTIONS)
+    return [path for place in places for path in _entries(place) if path.is_symlink()]
+
+
 def linked_folders(out: Path) -> frozenset[str]:
     """Name the folders that links lead to, ``<run>/<folder>``, whether or not they still exist."""
-    places = (out, out / MODELS, out / PREDICTIONS)
-    links = (path for place in places for path in _entries(place) if path.is_symlink())
-    found = (_linked_folder(out, link) for link in links)
+    found = (_linked_folder(out, link) for link in all_links(out))
     return frozenset(name for name in found if name)
 
 

@@ -16,6 +16,7 @@ from recsys.store._links import (
     MODELS,
     PREDICTIONS,
     RUNS,
+    all_links,
     check_pointers,
     committed_runs,
     follow,
@@ -77,7 +78,7 @@ def verify(out: str | os.PathLike[str]) -> Verification:
             found, count = _check_run(run)
             files += count
             damages += found if run.is_dir() else []
-        links = list(_links(out))
+        links = all_links(out)
         damages += [wrong for link in links if (wrong := _check_link(out, link))]
         damages += [*_strangers(out), *_missing_links(out, runs)]
         return Verification(len(runs), files, len(links), tuple(damages), tuple(_notes(out)))
@@ -105,12 +106,6 @@ def _find_wrong(run: Path) -> tuple[list[str], int]:
 
 def _below(name: str, folders: set[str]) -> bool:
     return any(name.startswith(f"{folder}/") for folder in folders)
-
-
-def _links(out: Path) -> Iterator[Path]:
-    for place in (out, out / MODELS, out / PREDICTIONS):
-        if place.is_dir():
-            yield from (path for path in sorted(place.iterdir()) if path.is_symlink())
 
 
 def _check_link(out: Path, link: Path) -> str | None:
