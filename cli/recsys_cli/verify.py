@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored
-from recsys_cli.show import print_json
+from recsys_cli.show import print_json, say
 
 
 def verify(
@@ -27,11 +27,11 @@ def verify(
         print_json(vars(found))
     else:
         for line in (*found.damages, *found.notes):
-            typer.echo(line)
+            say(line)
     if found.damages:
         # As every command that meets a damaged file does.
         raise InputError(
             f"{folder} is damaged in {len(found.damages)} places: publish those days and versions again"
         )
     if not stored.json:
-        typer.echo(f"whole: {found.runs} runs, {found.files} files, {found.links} links")
+        say(f"whole: {found.runs} runs, {found.files} files, {found.links} links")

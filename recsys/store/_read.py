@@ -142,9 +142,9 @@ def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
         the runs' manifests; null where a run has none.
     """
     out = Path(out)
-    if not (out / MODELS).is_dir():
-        raise InputError(f"{out} has no models: {_choice([], 'recsys train')}")
     with input_errors(out):
+        if not (out / MODELS).is_dir():
+            raise InputError(f"{out} has no models: {_choice([], 'recsys train')}")
         current = follow(out, out / MODELS / CURRENT)
         rows = [_model_row(out, link, current) for link in model_links(out)]
     return _table(rows, _COLUMNS)
