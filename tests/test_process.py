@@ -136,8 +136,12 @@ Ask = Callable[[Path], tuple[str, ...]]
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users")
 @pytest.mark.parametrize(
     ("ask", "status"),
-    [(lambda it: ("check", "--events", str(it)), 66), (lambda it: ("models", "list", "-o", str(it)), 66)],
-    ids=["events", "output"],
+    [
+        (lambda it: ("check", "--events", str(it)), 66),
+        (lambda it: ("models", "list", "-o", str(it)), 66),
+        (lambda it: ("verify", str(it)), 66),
+    ],
+    ids=["events", "output", "verify"],
 )
 def test_what_may_not_be_read_is_one_line_and_no_usage_error(tmp_path: Path, ask: Ask, status: int) -> None:
     locked = tmp_path / "locked"
@@ -153,3 +157,17 @@ def test_what_may_not_be_read_is_one_line_and_no_usage_error(tmp_path: Path, ask
     locked.chmod(0o700)
     assert process.returncode == status, said
     assert said.count("\n") == 1
+
+
+def test_a_folder_where_nothing_was_published_has_no_runs_to_list(tmp_path: Path) -> None:
+    with start("", "runs", "list", "-o", tmp_path / "misspelt") as process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 66
+    assert said.endswith("has no runs: run `recsys run` first\n")
+
+
+def test_more_threads_than_any_machine_has_are_refused(world: Path) -> None:
+    with start("", "doctor", "-j", 99_999) as process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "--threads" in said

@@ -91,8 +91,15 @@ def describe_runs(out: str | os.PathLike[str]) -> pl.DataFrame:
     -------
     polars.DataFrame
         ``run_id, command, as_of, model_version``, then a column for each figure under ``metrics``.
+
+    Raises
+    ------
+    InputError
+        When nothing was published there.
     """
     manifests = [read_manifest(run) for run in list_runs(out)]
+    if not manifests:
+        raise InputError(f"{out} has no runs: {_choice([], 'recsys run')}")
     rows = [
         {**_figures(one.get("metrics")), **{name: _text(one.get(name)) for name in _RUN_COLUMNS}}
         for one in manifests
