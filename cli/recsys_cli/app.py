@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -30,6 +31,7 @@ from recsys_cli import (
 )
 from recsys_cli.logs import begin, say_failure
 from recsys_cli.options import with_options
+from recsys_cli.process import end_by, open_streams, stoppable, stopped_by
 
 app = typer.Typer(
     name="recsys",
@@ -74,24 +76,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     """
     begin()
+    open_streams()
     # A name that is no UTF-8 must not stop a line half-way.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="recsys")
+        with stoppable():
+            app(args=None if arguments is None else list(arguments), prog_name="recsys")
     except RecsysError as error:
         _fail(str(error), error.exit_code, error.run_id)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not try to flush into nothing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except MemoryError:
         _fail("out of memory: see `recsys doctor` for a forecast", RecsysError.exit_code)
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit as ended:
+        _end(ended)
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of Polars is no Exception
         message = f"unexpected {type(error).__name__}: {error}; this is a defect in recsys"
         _fail(f"{message}, run again with --debug to see where", RecsysError.exit_code)
+
+
+def _end(ended: SystemExit) -> NoReturn:
+    if isinstance(ended.__context__, BrokenPipeError):  # which Typer makes an exit of 1
+        # Whoever read our output has gone; Python must not try to flush into nothing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    if stopped := stopped_by(ended.code):
+        say_failure(f"stopped by {stopped.name}: run again", 128 + stopped)
+        end_by(stopped)
+    raise ended
 
 
 def _fail(message: str, status: int, run_id: str | None = None) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from recsys_cli.options import Shared
-from recsys_cli.show import print_json
+from recsys_cli.show import print_json, say
 
 
 def check(shared: Shared) -> None:
@@ -18,4 +16,4 @@ def check(shared: Shared) -> None:
     if shared.json:
         print_json(found)
     else:
-        typer.echo(events.describe(found))
+        say(events.describe(found))

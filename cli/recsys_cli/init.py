@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Said
-from recsys_cli.show import print_json
+from recsys_cli.show import print_json, say
 
 
 def init(
@@ -28,4 +28,4 @@ def init(
     if said.json:
         print_json({"wrote": str(output)})
         return
-    typer.echo(f"wrote {output}: read it, then `recsys check -c {output}`")
+    say(f"wrote {output}: read it, then `recsys check -c {output}`")

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -125,9 +125,11 @@ def say_failure(message: str, status: int, run_id: str | None = None) -> None:
     if _form.get() is LogFormat.json:
         told = {"event": "failed", "exit_status": status, "run_id": run_id}
         record = {"name": "recsys", "levelno": logging.ERROR, "levelname": "ERROR", "msg": said, **told}
-        print(JsonFormatter().format(logging.makeLogRecord(record)), file=sys.stderr)
+        line = JsonFormatter().format(logging.makeLogRecord(record))
     else:
-        print("recsys: " + plain(said), file=sys.stderr)
+        line = "recsys: " + plain(said)
+    with suppress(OSError):  # nobody listens, or the disk is full: the exit status still says it
+        print(line, file=sys.stderr)
 
 
 def _one_event_a_stage(record: logging.LogRecord) -> bool:
@@ -136,7 +138,7 @@ def _one_event_a_stage(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def logging_to_stderr(form: LogFormat, level: LogLevel, progress: bool) -> Iterator[None]:
-    """Log to stderr while a command runs; show progress on a terminal only.
+    """Log to stderr while a command runs, what libraries warn of too; show progress on a terminal only.
 
     Parameters
     ----------
@@ -155,13 +157,26 @@ def logging_to_stderr(form: LogFormat, level: LogLevel, progress: bool) -> Itera
     logger.propagate = False
     logger.addHandler(handler)
     try:
-        if progress and sys.stderr.isatty() and form is LogFormat.text and level is not LogLevel.error:
-            with _bar(logger):
-                yield
-        else:
+        bar = progress and sys.stderr.isatty() and form is LogFormat.text and level is not LogLevel.error
+        with _others(handler.formatter, level), _bar(logger) if bar else nullcontext():
             yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def _others(form: logging.Formatter | None, level: LogLevel) -> Iterator[None]:
+    """Let what libraries log and warn of look as our own lines do."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    handler.setLevel(logging.ERROR if level is LogLevel.error else logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(handler)
 
 
 @contextmanager

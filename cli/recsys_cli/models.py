@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored, Waiting, with_options
-from recsys_cli.show import print_json, print_nested, print_table
+from recsys_cli.show import print_json, print_nested, print_table, say
 
 app = typer.Typer(
     help="Published model versions: look at them, choose the one that serves, delete old ones.",
@@ -59,9 +59,7 @@ def rollback_models(
     if waiting.json:
         print_json({"before": before, "current": after})
         return
-    typer.echo(
-        f"models/current leads to {after}, led to {before or 'nothing'}: the next `recsys predict` serves it"
-    )
+    say(f"models/current leads to {after}, led to {before or 'nothing'}: the next `recsys predict` serves it")
 
 
 def prune_models(
@@ -78,7 +76,7 @@ def prune_models(
         print_json(vars(pruned))
         return
     for what, names in vars(pruned).items():
-        typer.echo(f"{what}: {', '.join(names) or 'none'}")
+        say(f"{what}: {', '.join(names) or 'none'}")
 
 
 app.command("list")(with_options(list_models))

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from recsys.config import Settings
     from recsys.pipeline import Job, Result
 
+# Beyond any machine, and where a slip of the finger would take one down.
+_MOST_THREADS = 1024
 
-def _option(name: str, *short: str, help: str, min: float | None = None) -> Any:
+
+def _option(name: str, *short: str, help: str, min: float | None = None, max: float | None = None) -> Any:
     envvar = f"RECSYS_{name.replace('-', '_').upper()}"
-    return typer.Option(f"--{name}", *short, help=help, envvar=envvar, min=min)
+    # A file or a folder that may not be read is no usage error: who opens it says which it is, and the way out.
+    return typer.Option(f"--{name}", *short, help=help, envvar=envvar, min=min, max=max, readable=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,8 @@ class Repeatable(Said):
 
     seed: Annotated[int | None, _option("seed", help="Same seed, same bytes.")] = None
     threads: Annotated[
-        int, _option("threads", "-j", min=0, help="0 is one a core. No result depends on it.")
+        int,
+        _option("threads", "-j", min=0, max=_MOST_THREADS, help="0 is one a core. No result depends on it."),
     ] = 0
 
 

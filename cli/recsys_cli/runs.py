@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsys_cli.options import Stored, with_options
-from recsys_cli.show import cell, print_json, print_table
+from recsys_cli.show import cell, print_json, print_table, say
 
 if TYPE_CHECKING:
     from recsys.pipeline import Comparison
@@ -50,15 +50,15 @@ def _print_comparison(found: Comparison) -> None:
     print_table(heading, about[1:])
     for name in ("settings", "versions", "inputs"):
         changes = getattr(found, name)
-        typer.echo(f"\n{name}: {'' if changes else 'the same'}".rstrip())
+        say(f"\n{name}: {'' if changes else 'the same'}".rstrip())
         _print_changes(changes)
-    typer.echo("\nrows")
+    say("\nrows")
     _print_changes(found.rows)
-    typer.echo("\nmetrics, each on its own test window")
+    say("\nmetrics, each on its own test window")
     _print_changes({name: (_interval(old), _interval(new)) for name, (old, new) in found.metrics.items()})
     _print_paired(found)
     for name, one in found.drift.items():
-        typer.echo(
+        say(
             f"\nprobabilities {name}: stability index {one.stability:.4f} (above 0.25 is a large shift), "
             f"mean {one.mean_before:.4f} to {one.mean_after:.4f}"
         )
@@ -72,9 +72,9 @@ def _print_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
 def _print_paired(found: Comparison) -> None:
     paired = found.paired
     if paired is None:
-        typer.echo("\nafter less before: not estimable, no exposure was scored by both")
+        say("\nafter less before: not estimable, no exposure was scored by both")
         return
-    typer.echo(
+    say(
         f"\nafter less before, paired on the {paired.rows:,} exposures that both scored "
         f"(of {paired.rows_before:,} and {paired.rows_after:,}), with its 95 % interval by user"
     )

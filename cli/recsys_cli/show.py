@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from recsys.errors import OutputError
 from recsys_cli.logs import plain
 
 if TYPE_CHECKING:
@@ -27,9 +28,33 @@ _OUTCOMES = {
 _FIGURES = ("normalized_entropy", "auc", "gauc", "log_loss", "bias", "ndcg@10", "recall@20")
 
 
+def say(text: str) -> None:
+    """Print a result.
+
+    Parameters
+    ----------
+    text : str
+
+    Raises
+    ------
+    OutputError
+        When stdout takes no more, as on a full disk; not when whoever read it has gone.
+
+    """
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(
+            f"stdout cannot be written: {why}: make room there, what was published stays"
+        ) from error
+
+
 def print_json(value: Any) -> None:
     """Print a value for machines."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+    say(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
 
 
 def count_of(number: int, what: str) -> str:
@@ -47,7 +72,7 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [[plain(one) for one in line] for line in (heading, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
     for line in lines:
-        typer.echo("  ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_nested(value: Mapping[str, Any]) -> None:
@@ -68,7 +93,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     from recsys.report import format_estimate, headline
 
     rows, window = evaluation.rows, evaluation.window
-    typer.echo(
+    say(
         f"test window {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: "
         f"{rows['exposures']:,} exposures, {rows['likes']:,} likes, {rows['users']:,} users"
     )
@@ -77,7 +102,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ("model", *_FIGURES),
         [(name, *(format_estimate(found[key]) for key in _FIGURES)) for name, found in models.items()],
     )
-    typer.echo(headline(evaluation))
+    say(headline(evaluation))
 
 
 def print_audit(audit: Audit) -> None:
@@ -85,23 +110,23 @@ def print_audit(audit: Audit) -> None:
     from recsys.report import headline_audit
 
     rows, window = audit.rows, audit.windows.test
-    typer.echo(
+    say(
         f"test window {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC: {rows['scored']:,} exposures, "
         f"{rows['scored_likes']:,} likes, {rows['users']:,} users; {rows['past_likes']:,} past likes\n"
     )
     for sentence in audit.verdict.sentences or (headline_audit(audit),):
-        typer.echo(sentence)
+        say(sentence)
     _print_ladder(audit)
     _print_lifts(audit)
     _print_controls(audit)
     if audit.missing:
-        typer.echo("\nnot estimable from this log")
+        say("\nnot estimable from this log")
     for one in audit.missing:
-        typer.echo(f"  {one.question} {one.why.rstrip('.')}; needs {one.needs.rstrip('.')}")
+        say(f"  {one.question} {one.why.rstrip('.')}; needs {one.needs.rstrip('.')}")
 
 
 def _print_ladder(audit: Audit) -> None:
-    typer.echo("\nknown before the press: explained share of the like, in %, with its 95 % interval")
+    say("\nknown before the press: explained share of the like, in %, with its 95 % interval")
     rows = []
     for rung in audit.known.ladder:
         more = _figure(math.nan if rung.increment is None else 100 * rung.increment.value, "+.2f")
@@ -114,7 +139,7 @@ def _print_ladder(audit: Audit) -> None:
 def _print_lifts(audit: Audit) -> None:
     from recsys.audit import PIECES
 
-    typer.echo(
+    say(
         "\nlike lift over the habit placebo, in NE points, with its two-sided 95 % interval\n"
         f"and the pieces of past likes, given {audit.verdict.given}; crowd and taste make up the lift"
     )
@@ -134,11 +159,9 @@ def _lift_row(one: Lift) -> tuple[str, ...]:
 def _print_controls(audit: Audit) -> None:
     failed = [one for one in audit.controls if not one.passed]
     passed = f"{len(audit.controls) - len(failed)} of {len(audit.controls)} passed"
-    typer.echo(f"\ncontrols: {passed if audit.controls else 'none was run'}")
+    say(f"\ncontrols: {passed if audit.controls else 'none was run'}")
     for one in failed:
-        typer.echo(
-            f"  FAILED{', stops the audit' if one.stops else ''}: {one.name.replace('_', ' ')}: {one.said}"
-        )
+        say(f"  FAILED{', stops the audit' if one.stops else ''}: {one.name.replace('_', ' ')}: {one.said}")
 
 
 def _figure(number: float, spec: str) -> str:
@@ -170,7 +193,7 @@ def print_result(result: Result, as_json: bool) -> None:
         wrote.append(f"model {result.model_version}")
     if result.predictions is not None:
         wrote.append(f"{result.predictions:,} predictions")
-    typer.echo(_OUTCOMES[result.outcome] + ", ".join(wrote))
+    say(_OUTCOMES[result.outcome] + ", ".join(wrote))
 
 
 def print_explanation(why: Explanation, as_json: bool) -> None:
@@ -179,12 +202,12 @@ def print_explanation(why: Explanation, as_json: bool) -> None:
         print_json(why.as_dict())
         return
     user, item = plain(str(why.user_id)), plain(str(why.item_id))
-    typer.echo(
+    say(
         f"user {user}, item {item}, as of {why.as_of:%Y-%m-%d %H:%M} UTC: will_like "
         f"{_percent(why.will_like)} ({_percent(why.low)} to {_percent(why.high)})"
     )
     for note in why.notes:
-        typer.echo(plain(note))
+        say(plain(note))
     steps = why.steps()
     # Round what has been reached, not what is added: then the column adds up as it is printed.
     reached = [0.0, *steps["log_odds"].cum_sum().round(2)]
@@ -199,7 +222,7 @@ def print_explanation(why: Explanation, as_json: bool) -> None:
 def _print_past(one: PastItems) -> None:
     shown = _PAST_ITEMS + (len(one.items) == _PAST_ITEMS + 1)
     named, others = one.items.head(shown), one.items.slice(shown)
-    typer.echo(
+    say(
         f"\nALS of '{one.signal}': score {one.recomputed:+.3f} from {count_of(len(one.items), 'past item')}, "
         f"served as {one.served:+.3f} (its solver is approximate)"
     )
@@ -219,11 +242,11 @@ def print_tuned(tuned: Tuned, as_json: bool) -> None:
     if as_json:
         print_json({"config": str(tuned.config), "trials_table": str(tuned.trials), **found.as_dict()})
         return
-    typer.echo(
+    say(
         f"calibrate window {found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC: "
         f"{found.rows:,} exposures scored, {found.likes:,} likes"
     )
     best_first = found.trials.sort("normalized_entropy", "fold_1", "trial", nulls_last=True)
     print_table(best_first.columns, [list(map(cell, row)) for row in best_first.rows()])
-    typer.echo(found.verdict)
-    typer.echo(f"wrote {tuned.config}: `recsys run -c {tuned.config}`, or `recsys evaluate` to judge it")
+    say(found.verdict)
+    say(f"wrote {tuned.config}: `recsys run -c {tuned.config}`, or `recsys evaluate` to judge it")

@@ -10,7 +10,7 @@ import typer
 
 from recsys.simulation import Knob, World
 from recsys_cli.options import Repeatable
-from recsys_cli.show import print_json
+from recsys_cli.show import print_json, say
 
 
 def simulate(
@@ -35,7 +35,7 @@ def simulate(
     if said.json:
         print_json({"output": str(out), "likes": likes, **asdict(world)})
         return
-    typer.echo(
+    say(
         f"{out}: {world.exposures:,} exposures of {world.items:,} items to {world.users:,} users "
         f"over {world.days} days, {likes:,} likes"
     )

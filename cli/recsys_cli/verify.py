@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored
-from recsys_cli.show import count_of, print_json
+from recsys_cli.show import count_of, print_json, say
 
 
 def verify(
@@ -27,7 +27,7 @@ def verify(
         print_json(vars(found))
     else:
         for line in (*found.damages, *found.notes):
-            typer.echo(line)
+            say(line)
     if found.damages:
         # As every command that meets a damaged file does.
         raise InputError(
@@ -35,4 +35,4 @@ def verify(
         )
     if not stored.json:
         counts = {"run": found.runs, "file": found.files, "link": found.links}
-        typer.echo("whole: " + ", ".join(count_of(number, what) for what, number in counts.items()))
+        say("whole: " + ", ".join(count_of(number, what) for what, number in counts.items()))

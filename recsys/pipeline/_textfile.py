@@ -132,6 +132,8 @@ def metered(path: Path | None, command: str) -> Iterator[Callable[[Result], Resu
 def _status(error: BaseException) -> int:
     if isinstance(error, RecsysError):
         return error.exit_code
+    if isinstance(error, SystemExit) and isinstance(error.code, int):  # a signal
+        return error.code
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _DEFECT
 
 

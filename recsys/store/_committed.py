@@ -70,8 +70,15 @@ def describe_runs(out: str | os.PathLike[str]) -> pl.DataFrame:
     -------
     polars.DataFrame
         ``run_id, command, as_of, model_version``, then a column for each figure under ``metrics``.
+
+    Raises
+    ------
+    InputError
+        When nothing was published there.
     """
     manifests = [read_manifest(run) for run in list_runs(out)]
+    if not manifests:
+        raise InputError(f"{out} has no runs: {choice_of([], 'recsys run')}")
     rows = [
         {**figures_of(one.get("metrics")), **{name: text_of(one.get(name)) for name in _COLUMNS}}
         for one in manifests

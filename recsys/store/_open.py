@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recsys.errors import InputError, UsageError
-from recsys.store._files import output_errors
+from recsys.store._files import input_errors, output_errors
 from recsys.store._links import (
     AS_OF,
     CURRENT,
@@ -209,8 +209,9 @@ def prune(out: str | os.PathLike[str], keep: int, keep_days: int | None = None, 
         As `open_run`.
     """
     _check_bounds(keep, keep_days)
-    if not (Path(out) / RUNS).is_dir():
-        raise InputError(f"{out} has no runs: run `recsys run` first")
+    with input_errors(Path(out)):
+        if not (Path(out) / RUNS).is_dir():
+            raise InputError(f"{out} has no runs: run `recsys run` first")
     with locked(out, wait) as folder, output_errors(folder):
         held = _finish(folder) | linked_folders(folder)
         models, days = prune_models(folder, keep), prune_days(folder, keep_days)

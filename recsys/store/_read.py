@@ -55,8 +55,10 @@ def list_models(out: str | os.PathLike[str]) -> pl.DataFrame:
 
 def require_models(out: Path) -> None:
     """Refuse a folder where no model was ever published."""
-    if not (out / MODELS).is_dir():
-        raise InputError(f"{out} has no models: {choice_of([], 'recsys train')}")
+    with input_errors(out):
+        if (out / MODELS).is_dir():
+            return
+    raise InputError(f"{out} has no models: {choice_of([], 'recsys train')}")
 
 
 def _model_row(out: Path, link: Path, current: Path | None) -> dict[str, Any]:

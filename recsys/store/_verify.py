@@ -70,9 +70,9 @@ def verify(out: str | os.PathLike[str]) -> Verification:
     Takes no lock and writes nothing: a run may publish meanwhile, and what it deletes is no damage.
     """
     out = Path(out)
-    if not (out / RUNS).is_dir():
-        raise InputError(f"{out} has no runs: run `recsys run` first, or name the output folder")
     with input_errors(out):
+        if not (out / RUNS).is_dir():
+            raise InputError(f"{out} has no runs: run `recsys run` first, or name the output folder")
         runs, damages, files = committed_runs(out), [], 0
         for run in runs:
             found, count = _check_run(run)
