@@ -156,6 +156,25 @@ def test_an_older_date_moves_neither_the_current_version_nor_the_evaluation(nigh
     assert set(recsys.read_predictions(out, DAYS[1])["model_version"]) == {version}
 
 
+def test_a_night_whose_ids_changed_their_type_does_not_stand_beside_the_others(
+    night: Call, call: Call, log: Path, out: Path, tmp_path: Path
+) -> None:
+    night("--as-of", DAYS[0])
+    as_text = pl.read_parquet(log / "events.parquet").with_columns(pl.col("item_id").cast(pl.String))
+    as_text.write_parquet(tmp_path / "text.parquet")
+    before = touched(out)
+    refused = night("--events", tmp_path / "text.parquet", "--as-of", DAYS[1])
+    assert refused.status == 65
+    assert refused.err.splitlines()[-1] == (
+        f"recsys: item_id is String and was Int64 in the days that {out} holds: "
+        "make it Int64 in the log, or publish into another folder"
+    )
+    assert touched(out) == before
+    # The only day there is may be replaced.
+    assert night("--events", tmp_path / "text.parquet", "--as-of", DAYS[0]).status == 0
+    assert pl.scan_parquet(out / "predictions").collect_schema()["item_id"] == pl.String
+
+
 def test_a_range_stops_at_the_day_that_fails_and_names_it(night: Call, out: Path) -> None:
     said = night("--as-of", "2026-01-18..2026-01-20", "--events", "nowhere.parquet")
     assert said.status == 66

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from recsys_cli.options import Stored, Waiting, with_options
-from recsys_cli.show import print_json, print_nested, print_table, say
+from recsys_cli.show import cell, print_json, print_nested, print_table, say
 
 app = typer.Typer(
     help="Published model versions: look at them, choose the one that serves, delete old ones.",
@@ -27,9 +27,7 @@ def list_models(stored: Stored) -> None:
         print_json(found.to_dicts())
         return
     columns = [name for name in _SHOWN if name in found.columns]
-    print_table(
-        columns, [["" if cell is None else str(cell) for cell in row] for row in found[columns].rows()]
-    )
+    print_table(columns, [list(map(cell, row)) for row in found[columns].rows()])
 
 
 def show_model(

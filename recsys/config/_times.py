@@ -37,7 +37,7 @@ def parse_duration(text: str) -> timedelta:
     """
     parts = re.findall(r"(\d+)([wdhms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise ValueError(f"a length of time looks like {_LENGTHS}, got {text!r}")
+        raise ValueError(f"a length of time looks like {_LENGTHS}")
     try:
         return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
     except OverflowError:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from recsys import store
-from recsys.errors import RecsysError
+from recsys.errors import DataError, RecsysError
+from recsys.events import EventLog
 from recsys.pipeline._about import prediction_date
 from recsys.pipeline._job import Job
 from recsys.pipeline._result import Result
+from recsys.schema import ITEM, USER
 
 _log = logging.getLogger("recsys")
 
@@ -52,11 +54,39 @@ def each_day(jobs: Sequence[Job], work: Callable[[Job], Result]) -> Iterator[Res
             raise
 
 
-def check_day(job: Job, as_of: datetime) -> Result | None:
-    """Say what to answer for a day that is there already, and refuse one that would be deleted at once."""
-    output = job.settings.output
-    store.check_days_kept(output.path, [prediction_date(as_of)], output.keep_days)
-    return present(job, as_of)
+def check_day(job: Job, log: EventLog) -> Result | None:
+    """Say what to answer for a day that is there already, and refuse one that cannot stand beside the others.
+
+    Parameters
+    ----------
+    job : Job
+    log : EventLog
+
+    Returns
+    -------
+    Result or None
+
+    Raises
+    ------
+    UsageError
+        When the day would be deleted at once.
+    DataError
+        When its ids are of another type than those of the days that are there: no reader could scan both.
+
+    """
+    output, day = job.settings.output, prediction_date(log.as_of)
+    store.check_days_kept(output.path, [day], output.keep_days)
+    if there := present(job, log.as_of):
+        return there
+    types = store.published_types(output.path, but=day)
+    for column in (USER, ITEM):
+        found, held = log.shown.schema[column], types.get(column)
+        if held is not None and held != found:
+            raise DataError(
+                f"{column} is {found} and was {held} in the days that {output.path} holds: "
+                f"make it {held} in the log, or publish into another folder"
+            )
+    return None
 
 
 def present(job: Job, as_of: datetime | None) -> Result | None:

@@ -58,7 +58,7 @@ def predict(
             return there
         model, version = load_named(job, version)
         out = fill(job, run, require_after(place.read_shown(), model))
-        if there := check_day(job, out.log.as_of):
+        if there := check_day(job, out.log):
             return there
         with job.stage("predict"):
             if pairs is not None:

@@ -86,7 +86,7 @@ def run(job: Job) -> Result:
         if there := present(job, job.as_of):
             return there
         out = fill(job, run, place.read())
-        if there := check_day(job, out.log.as_of):
+        if there := check_day(job, out.log):
             return there
         snapshots = place.snapshots(out.log)
         evaluation = gated(out, lambda: _evaluate(job, snapshots))

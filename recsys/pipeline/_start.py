@@ -52,7 +52,8 @@ def find_start(job: Job, cut: datetime) -> Snapshot | None:
 def _newest_before(out: str, cut: datetime) -> dict[str, Any] | None:
     try:
         models = store.list_models(out)
-    except InputError:
+    except InputError as error:
+        _log.info("factors start afresh: %s", error, extra={"event": "cold_start"})
         return None
     earlier = [
         (datetime.fromisoformat(row["as_of"]), row["run_id"], row["model_version"])

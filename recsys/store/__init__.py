@@ -21,7 +21,7 @@ from recsys.store._lock import locked
 from recsys.store._manifest import model_manifest, model_version, read_manifest, verify_files
 from recsys.store._open import Pruned, open_run, prune, rollback
 from recsys.store._parts import Part, PartWriter
-from recsys.store._published import check_days_kept, describe_link, recent_runs
+from recsys.store._published import check_days_kept, describe_link, published_types, recent_runs
 from recsys.store._read import describe_model, list_models, read_model_files, read_predictions
 from recsys.store._run import Run
 from recsys.store._shelf import FileShelf
@@ -47,6 +47,7 @@ __all__ = [
     "model_version",
     "open_run",
     "prune",
+    "published_types",
     "read_manifest",
     "read_model_files",
     "read_predictions",

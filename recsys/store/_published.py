@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from recsys.errors import InputError, UsageError
 from recsys.store._files import input_errors
 from recsys.store._links import AS_OF, CURRENT, MODELS, PREDICTIONS, committed_runs, day_links, follow, run_of
@@ -111,6 +113,29 @@ def _as_of(run: Path) -> tuple[dt.datetime | None, dict[str, Any]]:
     except (InputError, ValueError):
         return None, {}
     return (as_of if as_of.tzinfo else None), manifest
+
+
+def published_types(out: str | os.PathLike[str], but: dt.date) -> dict[str, pl.DataType]:
+    """Read the types of the columns of the newest day of predictions.
+
+    Parameters
+    ----------
+    out : path-like
+    but : datetime.date
+        A day that is not looked at, since it is about to be replaced.
+
+    Returns
+    -------
+    dict of str to polars.DataType
+        Empty where no other day can be read.
+    """
+    folders = [link for link in day_links(Path(out)) if link.name != f"{AS_OF}{but.isoformat()}"]
+    for file in sorted(folders[-1].glob("*.parquet"))[:1] if folders else ():
+        try:
+            return dict(pl.read_parquet_schema(file))
+        except (OSError, pl.exceptions.PolarsError):
+            return {}
+    return {}
 
 
 def check_days_kept(out: str | os.PathLike[str], days: Iterable[dt.date], keep_days: int | None) -> None:
