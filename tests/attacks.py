@@ -181,8 +181,8 @@ class Folder:
             found[frame["model_version"][0]] = _hash_day(frame)
         return found
 
-    def wrong(self) -> list[str]:
-        """Say what is not as a run that succeeded leaves it."""
+    def wrong(self, most: int = 9) -> list[str]:
+        """Say what is not as a run that succeeded leaves it: of seven versions kept, at most so many runs."""
         found = store.verify(self.out)
         runs = [run.name for run in store.list_runs(self.out)]
         links = [path for path in self.out.rglob("*") if path.is_symlink()]
@@ -199,7 +199,7 @@ class Folder:
             if led == {newest.resolve().parts[-2]} == {runs[-1]}
             else [f"links lead to {sorted(led)} of {runs}"]
         )
-        many = [f"{len(runs)} runs"] if len(runs) > 9 else []
+        many = [f"{len(runs)} runs"] if len(runs) > most else []
         return [*found.damages, *found.notes, *hidden, *strays, *mixed, *many]
 
 
@@ -285,7 +285,8 @@ def _start_again(folder: Folder, toll: Toll) -> None:
         toll.committed += 1
         with store.open_run(folder.out, keep=7):
             pass
-        toll.wrong += [f"after a start: {one}" for one in folder.wrong()]
+        # What a start finishes stands beside what it supersedes until the next publish.
+        toll.wrong += [f"after a start: {one}" for one in folder.wrong(most=10)]
 
 
 def _writes(out: Path, newest: str, name: str) -> bool:
