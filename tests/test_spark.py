@@ -16,11 +16,12 @@ from polars.testing import assert_frame_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
+from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
 from recsys.config import EventsSettings, load_settings  # noqa: E402
 from recsys.engines import engine_for  # noqa: E402
-from recsys.engines.spark import SparkEngine, SparkLog  # noqa: E402
+from recsys.engines.spark import SparkEngine, SparkLog, in_one_line  # noqa: E402
 from recsys.engines.spark import read as read_in_spark  # noqa: E402
 from recsys.errors import DataError, InputError, RecsysError  # noqa: E402
 from recsys.events import EventLog, read  # noqa: E402
@@ -40,6 +41,12 @@ class TestSparkEngine(EngineContract):
 
 def test_settings_choose_the_engine() -> None:
     assert engine_for(SETTINGS.model_copy(update={"engine": "spark"}), threads=2) == SparkEngine(2)
+
+
+def test_of_what_java_says_the_line_that_tells_is_kept() -> None:
+    said = "WARNING: Using incubator modules\nError: A JNI error has occurred\njava.lang.OutOfMemoryError: heap\n\tat x"
+    with pytest.raises(RecsysError, match=r": java\.lang\.OutOfMemoryError: heap$"), in_one_line():
+        raise PySparkException(said)
 
 
 def answers(settings: EventsSettings, as_of: datetime | None) -> tuple[Any, Any]:
