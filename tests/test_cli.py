@@ -305,6 +305,11 @@ WRONG = {
     "no models": (66, ["models", "list", "-o", "nowhere"], "recsys train"),
     "no log": (78, ["run"], "events.path is not set"),
     "missing log": (66, ["run", "--events", "nowhere.parquet"], "there is no log at"),
+    "log at a URL": (
+        66,
+        ["check", "--events", "s3://bucket/log.parquet"],
+        "'s3://bucket/log.parquet' is a URL",
+    ),
     "missing config": (66, ["run", "-c", "nowhere.toml"], "cannot be read"),
     "missing model": (66, ["predict", "--events", "EVENTS"], "recsys train"),
     "misspelt key": (78, ["run", "-c", "misspelt.toml"], "did you mean 'factors'?"),

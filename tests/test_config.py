@@ -68,6 +68,11 @@ class TestLayers:
                 "2022-04-27T16:00:00Z",
                 {"windows": {"test_from": "2022-04-27T16:00:00Z"}},
             ),
+            (
+                "SPARK__OPTIONS",
+                '{"spark.ui.enabled" = false, "spark.sql.shuffle.partitions" = 8}',
+                {"spark": {"options": {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "8"}}},
+            ),
             ("OUTPUT__PATH", "out/x y", {"output": {"path": "out/x y"}}),
             ("OUTPUT__PATH", "2024", {"output": {"path": "2024"}}),
             ("OUTPUT__PATH", "2024-01-01", {"output": {"path": "2024-01-01"}}),

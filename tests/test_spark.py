@@ -6,6 +6,7 @@ import dataclasses
 import random
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import hostile_logs as hostile
@@ -16,14 +17,16 @@ from polars.testing import assert_frame_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
+from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
 from recsys.config import EventsSettings, load_settings  # noqa: E402
 from recsys.engines import engine_for  # noqa: E402
-from recsys.engines.spark import SparkEngine, SparkLog  # noqa: E402
+from recsys.engines.spark import SparkEngine, SparkLog, in_one_line  # noqa: E402
 from recsys.engines.spark import read as read_in_spark  # noqa: E402
 from recsys.errors import DataError, InputError, RecsysError  # noqa: E402
 from recsys.events import EventLog, read  # noqa: E402
+from recsys.pipeline import Job  # noqa: E402
 from recsys.schema import ITEM, TIME, USER  # noqa: E402
 
 
@@ -40,6 +43,20 @@ class TestSparkEngine(EngineContract):
 
 def test_settings_choose_the_engine() -> None:
     assert engine_for(SETTINGS.model_copy(update={"engine": "spark"}), threads=2) == SparkEngine(2)
+
+
+def test_of_what_java_says_the_line_that_tells_is_kept() -> None:
+    said = "WARNING: Using incubator modules\nError: A JNI error has occurred\njava.lang.OutOfMemoryError: heap\n\tat x"
+    with pytest.raises(RecsysError, match=r": java\.lang\.OutOfMemoryError: heap$"), in_one_line():
+        raise PySparkException(said)
+
+
+def test_of_inputs_where_spark_alone_can_look_the_place_is_told() -> None:
+    counts = dict.fromkeys(("refused", "duplicates", "unsettled", "folded", "likes_without_view"), 0)
+    log: Any = SimpleNamespace(files=("file:///nowhere/x", "s3://b/x"), counts=SimpleNamespace(**counts))
+    job = Job("train", load_settings(environ={}))
+    job.read_with(lambda: log)
+    assert job.inputs == [{"path": "file:///nowhere/x"}, {"path": "s3://b/x"}]
 
 
 def answers(settings: EventsSettings, as_of: datetime | None) -> tuple[Any, Any]:

@@ -37,6 +37,7 @@ from recsys.events import EventLog  # noqa: E402
 from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
+from recsys.pipeline._where import InSpark, placed  # noqa: E402
 from recsys.schema import ITEM, USER, Predictions  # noqa: E402
 from recsys.split import split_by_time  # noqa: E402
 from recsys.store import (  # noqa: E402
@@ -162,3 +163,16 @@ def test_where_executors_do_not_see_the_output_folder_nothing_is_published(
     with pytest.raises(OutputError, match="cannot be written: No such file"):
         predict(job_for(settings, "spark", published), users=pl.DataFrame({USER: [10, 13]}))
     assert sorted(published.rglob("*")) == before
+
+
+def test_a_job_that_is_stopped_with_its_java_ends_as_stopped(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(place: InSpark) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(InSpark, "release", refused)
+    job = job_for(settings, "spark", tmp_path)
+    for stop, seen in ((SystemExit(143), SystemExit), (RuntimeError(), ConnectionRefusedError)):
+        with pytest.raises(seen), placed(job):
+            raise stop

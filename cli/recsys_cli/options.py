@@ -26,10 +26,19 @@ if TYPE_CHECKING:
 _MOST_THREADS = 1024
 
 
-def _option(name: str, *short: str, help: str, min: float | None = None, max: float | None = None) -> Any:
+def _option(
+    name: str,
+    *short: str,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    metavar: str | None = None,
+) -> Any:
     envvar = f"RECSYS_{name.replace('-', '_').upper()}"
     # A file or a folder that may not be read is no usage error: who opens it says which it is, and the way out.
-    return typer.Option(f"--{name}", *short, help=help, envvar=envvar, min=min, max=max, readable=False)
+    return typer.Option(
+        f"--{name}", *short, help=help, envvar=envvar, min=min, max=max, metavar=metavar, readable=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,10 @@ class Waiting(Stored):
 class Shared(Stored, Repeatable):
     """What a command that reads a log can be told."""
 
-    events: Annotated[Path | None, _option("events", help="The log: a file, a folder or a glob.")] = None
+    events: Annotated[
+        str | None,
+        _option("events", metavar="<path>", help="The log: a file, a folder or a glob; in Spark, or a URL."),
+    ] = None
     as_of: Annotated[
         str | None,
         _option("as-of", help="Read only what lies before the end of this day, UTC; or yesterday."),
@@ -135,7 +147,7 @@ class Shared(Stored, Repeatable):
         from recsys.pipeline import Job
 
         settings = self.settings(
-            events={"path": _text(self.events)}, model={"seed": self.seed}, audit=audit, output=output
+            events={"path": _place(self.events)}, model={"seed": self.seed}, audit=audit, output=output
         )
         return Job(command, settings, as_of, self.threads)
 
@@ -211,6 +223,11 @@ class Daily(Metered):
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _place(events: str | None) -> str | None:
+    # As a path, s3://bucket would lose a slash.
+    return events if events is None or "://" in events else str(Path(events))
 
 
 def with_options(

@@ -160,6 +160,15 @@ class SparkSettings(_Section):
     master: str = "local[*]"
     options: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("options", mode="before")
+    @classmethod
+    def _writes_booleans_as_spark_does(cls, options: Any) -> Any:
+        if not isinstance(options, dict):
+            return options
+        return {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()
+        }
+
     @field_validator("master")
     @classmethod
     def _is_a_master(cls, master: str) -> str:

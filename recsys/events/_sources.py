@@ -228,6 +228,11 @@ def _files_of(pattern: str) -> tuple[tuple[Path, ...], Path | None]:
             found = [file for file in root.glob(wild) if file.is_file()]
         except (ValueError, NotImplementedError) as error:
             raise InputError(f"{pattern!r} is neither a file nor a glob: {error}") from None
+    if not found and "://" in pattern:
+        raise InputError(
+            f'{pattern!r} is a URL, which run, train, evaluate and predict read with model.engine = "spark": '
+            "copy the log to this machine"
+        )
     if not found:
         what = f"no file ending in {', '.join(_SUFFIXES)}" if path.is_dir() else "no log"
         raise InputError(f"there is {what} at {pattern!r}: check events.path or --events")

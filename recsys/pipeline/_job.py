@@ -110,14 +110,17 @@ class Job:
         """
         with self.stage("read"):
             log = read()
-            self.inputs = [_describe_input(Path(file)) for file in log.files]
+            self.inputs = [_describe_input(str(file)) for file in log.files]
         for name in ("refused", "duplicates", "unsettled", "folded", "likes_without_view"):
             if rows := getattr(log.counts, name):
                 _log.info("%s: %s rows", name, f"{rows:,}", extra={"event": name, "rows": rows})
         return log
 
 
-def _describe_input(path: Path) -> dict[str, Any]:
+def _describe_input(file: str) -> dict[str, Any]:
+    if "://" in file or file.startswith("file:/"):  # Spark alone can look at it
+        return {"path": file}
+    path = Path(file)
     with events.undisturbed([path]):
         about = path.stat()
         described = {"path": str(path), "bytes": about.st_size, "mtime": about.st_mtime}

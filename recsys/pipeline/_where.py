@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
@@ -86,8 +86,15 @@ def placed(job: Job) -> Iterator[Place]:
     with spark.in_one_line():
         try:
             yield place
-        finally:
+        except (SystemExit, KeyboardInterrupt):
+            # Java may have got the same signal, and what nobody answers hides who was stopped.
+            with suppress(Exception):
+                place.release()
+            raise
+        except BaseException:
             place.release()
+            raise
+        place.release()
 
 
 @dataclass

@@ -14,6 +14,8 @@ from recsys import errors
 _OURS = re.compile(r"^recsys\.errors\.(\w+): (.*)$", re.MULTILINE)
 _DEFECT = "Traceback (most recent call last)"
 _LONGEST = 200
+#: How Java begins: which call it was, that one of its modules is new, that something is wrong.
+_TELLS_NOTHING = ("An error occurred while calling", "WARNING:", "Error: A JNI error has occurred")
 
 
 def one_line(name: str) -> AbstractContextManager[None]:
@@ -67,8 +69,5 @@ def as_ours(otherwise: Callable[[str], errors.RecsysError]) -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """Cut what a library said to one line of a length that can be read."""
     said = [line.strip(" :\t") for line in str(error).splitlines()]
-    # Of a failure in Java, the first line only says which call it was, or that one of its modules is new.
-    told = [
-        line for line in said if line and not line.startswith(("An error occurred while calling", "WARNING:"))
-    ]
+    told = [line for line in said if line and not line.startswith(_TELLS_NOTHING)]
     return (told or [type(error).__name__])[0][:_LONGEST]
