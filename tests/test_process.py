@@ -18,7 +18,10 @@ FAST = {"RECSYS_MODEL__FACTORS": "8", "RECSYS_MODEL__ITERATIONS": "3", "RECSYS_E
 HEAD = "import sys, os\nfrom recsys_cli.app import main\n"
 MAIN = "main(sys.argv[1:])\n"
 # The log is read for ever, in steps that a signal can come between.
-SLOW = "import time, recsys.pipeline as p\np.evaluate_procedure = lambda *_: [time.sleep(.01) for _ in range(10**6)]\n"
+SLOW = (
+    "import time, recsys.pipeline._run as p\n"
+    "p.evaluate_procedure = lambda *_: [time.sleep(.01) for _ in range(10**6)]\n"
+)
 
 
 def start(code: str, *arguments: object, **streams: object) -> subprocess.Popen[str]:
@@ -42,9 +45,9 @@ def test_a_signal_takes_away_what_was_begun_and_is_told(
 ) -> None:
     out, metrics = tmp_path / "out", tmp_path / "recsys.prom"
     arguments = ("run", "-c", world, "-o", out, "--log-format", "json", "--metrics-file", metrics)
-    with start(
-        "signal_ = __import__('signal')\nsignal_.signal(2, signal_.default_int_handler)\n" + SLOW, *arguments
-    ) as process:
+    # Whoever runs the tests may ignore signals, as nohup does.
+    heard = "import signal\nsignal.signal(1, signal.SIG_DFL)\nsignal.signal(2, signal.default_int_handler)\n"
+    with start(heard + SLOW, *arguments) as process:
         assert process.stderr is not None
         assert "read" in process.stderr.readline()
         process.send_signal(sent)
@@ -96,12 +99,12 @@ def test_closed_streams_stop_nothing_and_no_file_takes_their_number(
     world: Path, closed: tuple[int, ...]
 ) -> None:
     # Python gives streams that are closed when it starts as None, and numbers to what is opened next.
-    code = "import recsys.pipeline as p\nold = p.check\n" + (
-        "def looked(*a):\n"
+    code = "import recsys_cli.app as cli\nold = cli.app\n" + (
+        "def looked(**given):\n"
         "    names = [os.readlink(f'/proc/self/fd/{n}') for n in " + repr(closed) + "]\n"
         "    assert set(names) == {os.devnull}, names\n"
-        "    return old(*a)\n"
-        "p.check = looked\n"
+        "    return old(**given)\n"
+        "cli.app = looked\n"
     )
 
     def close() -> None:
