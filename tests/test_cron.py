@@ -170,7 +170,13 @@ def test_a_night_whose_ids_changed_their_type_does_not_stand_beside_the_others(
         "make it Int64 in the log, or publish into another folder"
     )
     assert touched(out) == before
-    # The only day there is may be replaced.
+    # The only day there is may be replaced, and of one that is damaged nothing is asked.
+    assert set(store.published_types(out, but=date(2026, 1, 17))) >= {"user_id", "item_id"}
+    assert store.published_types(out, but=date(2026, 1, 16)) == {}
+    shutil.copytree(out, tmp_path / "damaged", symlinks=True)
+    for file in (tmp_path / "damaged").glob("predictions/*/*.parquet"):
+        file.write_bytes(b"PAR1" + b"\xff" * 64 + b"PAR1")
+    assert store.published_types(tmp_path / "damaged", but=date(2026, 1, 17)) == {}
     assert night("--events", tmp_path / "text.parquet", "--as-of", DAYS[0]).status == 0
     assert pl.scan_parquet(out / "predictions").collect_schema()["item_id"] == pl.String
 

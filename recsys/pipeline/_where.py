@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
@@ -86,15 +87,11 @@ def placed(job: Job) -> Iterator[Place]:
     with spark.in_one_line():
         try:
             yield place
-        except (SystemExit, KeyboardInterrupt):
-            # Java may have got the same signal, and what nobody answers hides who was stopped.
-            with suppress(Exception):
+        finally:
+            # Of a job that is stopped, Java may have got the signal too: what nobody answers must not hide it.
+            stopped = isinstance(sys.exception(), SystemExit | KeyboardInterrupt)
+            with suppress(Exception) if stopped else nullcontext():
                 place.release()
-            raise
-        except BaseException:
-            place.release()
-            raise
-        place.release()
 
 
 @dataclass

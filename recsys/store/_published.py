@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,9 @@ def published_types(out: str | os.PathLike[str], but: dt.date) -> dict[str, pl.D
     """
     folders = [link for link in day_links(Path(out)) if link.name != f"{AS_OF}{but.isoformat()}"]
     for file in sorted(folders[-1].glob("*.parquet"))[:1] if folders else ():
-        try:
+        # A damaged past stops no night: `recsys verify` names it.
+        with suppress(OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return dict(pl.read_parquet_schema(file))
-        except (OSError, pl.exceptions.PolarsError):
-            return {}
     return {}
 
 
