@@ -391,4 +391,4 @@ def test_whatever_is_said_is_a_setting_or_refused_by_name(said: dict[str, Any]) 
     except ConfigError as error:
         refusal = str(error)
     assert len(refusal) < hostile.LONGEST_LINE
-    assert not refusal or refusal.startswith(("'", *Settings.model_fields))
+    assert not refusal or refusal.startswith(("'", '"', *Settings.model_fields))
