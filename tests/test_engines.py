@@ -93,6 +93,16 @@ def test_java_is_found_on_the_path_or_its_absence_told_of(
     assert find_java() == (tmp_path / "java", 17)
 
 
+def test_a_java_home_without_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(make_java(tmp_path / "jdk", "17.0.15") / "bin"))
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert find_java() is None
+    with pytest.raises(
+        ConfigError, match=f"JAVA_HOME is '{tmp_path}', where there is no program bin/java: i"
+    ):
+        check_java()
+
+
 def test_without_the_extra_the_engine_spark_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [
         name for name in sys.modules if name.startswith(("recsys.engines._spark", "recsys.engines.spark"))

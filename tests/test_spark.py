@@ -22,12 +22,14 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 from recsys.config import EventsSettings, load_settings  # noqa: E402
 from recsys.engines import engine_for  # noqa: E402
+from recsys.engines._spark._arrow import to_frame, to_table  # noqa: E402
+from recsys.engines._spark._fold import Fold  # noqa: E402
 from recsys.engines.spark import SparkEngine, SparkLog, in_one_line  # noqa: E402
 from recsys.engines.spark import read as read_in_spark  # noqa: E402
-from recsys.errors import DataError, InputError, RecsysError  # noqa: E402
-from recsys.events import EventLog, read  # noqa: E402
+from recsys.errors import ConfigError, DataError, InputError, RecsysError  # noqa: E402
+from recsys.events import EventLog, expose, read  # noqa: E402
 from recsys.pipeline import Job  # noqa: E402
-from recsys.schema import ITEM, TIME, USER  # noqa: E402
+from recsys.schema import ROW, USER  # noqa: E402
 
 
 class TestSparkEngine(EngineContract):
@@ -94,7 +96,8 @@ def assert_same(here: Any, there: Any) -> None:
     assert_frame_equal(there.refused, here.refused)
     rows = there.collect()
     assert rows.columns == here.shown.columns
-    assert_frame_equal(rows, here.shown.sort(USER, ITEM, TIME), check_dtypes=False)
+    # Likes of two types, at one time and without a view, are two rows of one user, item and time.
+    assert_frame_equal(rows.sort(pl.all()), here.shown.sort(pl.all()), check_dtypes=False)
 
 
 def settings_of(case: hostile.Case, folder: Path) -> EventsSettings:
@@ -165,3 +168,101 @@ def test_a_log_at_a_url_is_read_as_one_on_this_machine(spark: SparkSession, tmp_
     assert_same(here, dataclasses.replace(there, files=here.files))
     with pytest.raises(InputError, match=r"^'file:///nowhere' cannot be read: \[PATH_NOT_FOUND\]"):
         read_in_spark(at_url.model_copy(update={"path": "file:///nowhere"}))
+
+
+#: Few users and items at a dozen instants: likes before, at and after views, of two types each, and again.
+TYPES = {"view": ("VIEW", "OPEN"), "like": ("LIKE", "LOVE"), "follow": ("FOLLOW",)}
+ANY_TYPE = ["VIEW", "VIEW", "OPEN", "LIKE", "LIKE", "LOVE", "FOLLOW", "SHARE"]
+
+
+def draw_events(seed: int, count: int = 900, spoilt: float = 0.0) -> pl.DataFrame:
+    draw = random.Random(seed)
+
+    def one_of(choices: Any) -> Any:
+        return None if draw.random() < spoilt else draw.choice(choices)
+
+    rows = [
+        {
+            "user_id": one_of(range(40)),
+            "item_id": one_of(["a", "b", "ü"]),
+            "timestamp": hostile.NOON + timedelta(seconds=draw.randrange(12)),
+            "event_type": one_of(ANY_TYPE),
+            "dwell_seconds": draw.choice([None, 1.5, 20.0]),
+            "history_only": draw.random() < 0.1,
+        }
+        for _ in range(count)
+    ]
+    return pl.DataFrame(rows)
+
+
+def events_settings(path: Path, **options: Any) -> EventsSettings:
+    described = {"layout": "event_log", "event_types": TYPES, "outcomes": ("follow",), "max_refused": 0.2}
+    return EventsSettings(path=str(path), **{**described, **options})
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 13, 10_000])
+def test_events_are_folded_some_users_at_a_time_as_all_at_once(rows_at_once: int) -> None:
+    events = draw_events(rows_at_once, 300).with_row_index(ROW)
+    settings = events_settings(Path(), like_within="3s")
+    whole = expose(events, settings, ("follow",)).drop(ROW)
+    batches = to_table(events.sample(fraction=1, shuffle=True, seed=1).sort(USER)).to_batches(max_chunksize=5)
+    found = [to_frame(batch) for batch in Fold(settings, ("follow",), rows_at_once)(batches)]
+    assert len(found) > 1 or rows_at_once > 300
+    assert_frame_equal(pl.concat(found).sort(pl.all()), whole.sort(pl.all()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "seconds"),
+    [
+        ("parquet", {"like_within": "4s", "signals": ("follow", "dwell_seconds * 2 AS twice")}, None),
+        ("csv", {"settle": "3s"}, 9),
+        ("parquet", {"event_types": {"view": ("OPEN",)}, "outcomes": ()}, None),
+    ],
+)
+def test_an_event_log_is_read_as_on_one_machine(
+    spark: SparkSession, tmp_path: Path, kind: str, options: dict[str, Any], seconds: int | None
+) -> None:
+    events = draw_events(7, spoilt=0.02)
+    for part in range(3):
+        getattr(events[part::3], f"write_{kind}")(tmp_path / f"{part}.{kind}")
+    as_of = None if seconds is None else hostile.NOON + timedelta(seconds=seconds)
+    here, there = answers(events_settings(tmp_path, **options), as_of)
+    assert_same(here, there)
+    counts = here.counts
+    assert min(counts.refused, counts.duplicates, counts.folded, counts.accepted) > 0
+    assert bool(counts.likes_without_view) == ("event_types" not in options)
+    assert bool(counts.unsettled) == ("settle" in options)
+
+
+@pytest.mark.parametrize(
+    ("types", "error", "says"),
+    [
+        ({"view": ("VEIW",), "like": ("LIKE",)}, ConfigError, "no event has the type 'VEIW' .*'VIEW'"),
+        ({"view": ("VIEW",), "like": ("LIKED",)}, DataError, "no row of .* event_types.like"),
+    ],
+)
+def test_a_wrong_event_log_is_named_as_on_one_machine(
+    spark: SparkSession, tmp_path: Path, types: dict[str, tuple[str, ...]], error: type[Exception], says: str
+) -> None:
+    draw_events(1, 30).write_parquet(tmp_path / "log.parquet")
+    here, there = answers(events_settings(tmp_path / "log.parquet", event_types=types, outcomes=()), None)
+    assert_same(here, there)
+    with pytest.raises(error, match=says):
+        raise there
+
+
+def test_a_log_that_is_not_there_or_lacks_a_column_is_told_of_before_spark_starts(tmp_path: Path) -> None:
+    def open_session() -> SparkSession:
+        raise AssertionError("Spark was opened")
+
+    draw_events(1, 3).write_parquet(tmp_path / "log.parquet")
+    for settings, says in (
+        (events_settings(tmp_path / "lgo.parquet"), "there is no log at"),
+        (events_settings(tmp_path / "log.parquet", columns={"user": "usr"}), "no column 'usr' for 'user_id'"),
+        (
+            events_settings(tmp_path / "log.parquet", columns={"item": "timestamp"}),
+            "'item_id' must be an int",
+        ),
+    ):
+        with pytest.raises(RecsysError, match=says):
+            read_in_spark(settings, open_session=open_session)

@@ -67,9 +67,14 @@ class EventsSettings(_Section):
     max_refused: Annotated[float, Field(ge=0, le=1)] = 0.01
     negatives_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
 
+    @property
+    def folds(self) -> bool:
+        """Whether rows are events, of which exposures are made."""
+        return self.layout == "event_log"
+
     @model_validator(mode="after")
     def _event_log_names_its_types(self) -> EventsSettings:
-        if self.layout == "event_log" and "view" not in self.event_types:
+        if self.folds and "view" not in self.event_types:
             raise ValueError(
                 'layout = "event_log" needs the event types that are views, '
                 'as in event_types = { view = ["VIEW"], like = ["LIKE"] }'

@@ -6,12 +6,12 @@ import importlib
 from typing import Protocol, cast
 
 from recsys.config import ModelSettings
-from recsys.engines._java import OLDEST_JAVA, check_java, find_java
+from recsys.engines._java import OLDEST_JAVA, check_java, find_java, why_no_java
 from recsys.engines.local import LocalEngine
 from recsys.factors import Factors
 from recsys.matrix import UserItems
 
-__all__ = ["OLDEST_JAVA", "Engine", "LocalEngine", "check_java", "engine_for", "find_java"]
+__all__ = ["OLDEST_JAVA", "Engine", "LocalEngine", "check_java", "engine_for", "find_java", "why_no_java"]
 
 
 class Engine(Protocol):

@@ -54,12 +54,18 @@ def check_java() -> None:
     """
     found, way_out = find_java(), f"install Java {OLDEST_JAVA} or later, or set JAVA_HOME to one"
     if found is None:
-        raise ConfigError(f'model.engine = "spark" needs Java, and there is none: {way_out}')
+        raise ConfigError(f'model.engine = "spark" needs Java, and {why_no_java()}: {way_out}')
     java, major = found
     if major is not None and major < OLDEST_JAVA:
         raise ConfigError(
             f'model.engine = "spark" needs a newer Java than {java}, which is {major}: {way_out}'
         )
+
+
+def why_no_java() -> str:
+    """Say where there is none, after `find_java` found none: who sets JAVA_HOME is taken at their word."""
+    home = os.environ.get("JAVA_HOME")
+    return f"JAVA_HOME is {home!r}, where there is no program bin/java" if home else "there is none"
 
 
 def _is_program(path: Path) -> bool:

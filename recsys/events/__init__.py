@@ -13,26 +13,34 @@
     _accept     a log, or a part of one    -> its rows held against the rules
     _read       duplicates, labels, as-of  -> EventLog
     _fold       one row an event           -> one row an exposure
+    _exposures  unique rows                -> labelled exposures, counts
     _profile    EventLog                   -> figures a person can read
     _guess      names and values           -> roles, probably
     _propose    a log nobody described yet -> a commented recsys.toml
 """
 
 from recsys.events._accept import Accepted, accept_rows, label_exposures
+from recsys.events._exposures import (
+    MOST_TYPES,
+    ReadCounts,
+    Tally,
+    count_rows,
+    expose,
+    require_views,
+    tell_positives,
+)
 from recsys.events._profile import LogSize, describe, measure, profile
 from recsys.events._propose import propose_config
 from recsys.events._read import (
     KEY,
     EventLog,
-    ReadCounts,
     chosen,
     end_of,
     read,
     read_events,
-    tell_positives,
 )
 from recsys.events._refuse import check_share, count_reasons, describe_refused
-from recsys.events._roles import Roles, columns_read
+from recsys.events._roles import EVENT_TYPE, VIEW, Roles, columns_read
 from recsys.events._sources import (
     Source,
     folder_values,
@@ -46,23 +54,29 @@ from recsys.events._sources import (
 from recsys.events._totals import HIGH, LOW
 
 __all__ = [
+    "EVENT_TYPE",
     "HIGH",
     "KEY",
     "LOW",
+    "MOST_TYPES",
+    "VIEW",
     "Accepted",
     "EventLog",
     "LogSize",
     "ReadCounts",
     "Roles",
     "Source",
+    "Tally",
     "accept_rows",
     "check_share",
     "chosen",
     "columns_read",
     "count_reasons",
+    "count_rows",
     "describe",
     "describe_refused",
     "end_of",
+    "expose",
     "folder_values",
     "format_of",
     "label_exposures",
@@ -74,6 +88,7 @@ __all__ = [
     "read_events",
     "read_table",
     "reading",
+    "require_views",
     "scan_file",
     "tell_positives",
     "undisturbed",

@@ -7,8 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from recsys.config import EventsSettings
-from recsys.errors import ConfigError, nearest
-from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles
+from recsys.events._roles import EVENT_TYPE, LIKE, VIEW
 from recsys.schema import FACTORS_ONLY, ITEM, LIKED, ROW, TIME, USER, arrived
 
 _PAIR = [USER, ITEM]
@@ -38,16 +37,18 @@ def first_of_each(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     return rows.filter(~pl.col(ROW).is_in(repeated[ROW].implode())) if len(repeated) else rows
 
 
-def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) -> pl.DataFrame:
+def fold_events(events: pl.DataFrame, settings: EventsSettings, numbers: tuple[str, ...]) -> pl.DataFrame:
     """Join every like and outcome to the user's last view of the item.
 
     Parameters
     ----------
     events : polars.DataFrame
         Accepted events, `row` and `event_type` among their columns; types that nothing names are passed over.
+        All of the users that have any among them.
     settings : EventsSettings
         `event_types` and `like_within`.
-    roles : Roles
+    numbers : tuple of str
+        Names of signals and outcomes: those that are event types are marked.
 
     Returns
     -------
@@ -55,21 +56,16 @@ def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) ->
         One row a view, in the order of the log. `liked` and each outcome are 0 or 1, with the time they
         first arrived in ``<name>_at``. Likes without a view follow, `factors_only`.
 
-    Raises
-    ------
-    ConfigError
-        When there is no view at all (the nearest event type is named).
-
     Notes
     -----
     Views of several types at one time are one exposure. A like at t belongs to the newest view at or
     before t, at most `like_within` earlier.
 
     """
-    types = {name: named for name, named in settings.event_types.items() if name in roles.numbers}
+    types = {name: named for name, named in settings.event_types.items() if name in numbers}
     if settings.event_types.get(LIKE):
         types[LIKED] = settings.event_types[LIKE]
-    views = _views(events, settings.event_types[VIEW])
+    views = first_of_each(_of_types(events, settings.event_types[VIEW]), [*_PAIR, TIME]).drop(EVENT_TYPE)
     exposures, alone = views.with_columns(pl.lit(False).alias(FACTORS_ONLY)), []
     for name, named in types.items():
         joined = _join_to_views(_of_types(events, named), views, settings.like_within)
@@ -78,16 +74,6 @@ def fold_events(events: pl.DataFrame, settings: EventsSettings, roles: Roles) ->
             without = joined.filter(pl.col(VIEW).is_null()).select(views.columns)
             alone.append(without.with_columns(pl.lit(1.0).alias(LIKED), pl.lit(True).alias(FACTORS_ONLY)))
     return pl.concat([exposures.sort(ROW), *alone], how="diagonal")
-
-
-def _views(events: pl.DataFrame, types: tuple[str, ...]) -> pl.DataFrame:
-    views = _of_types(events, types)
-    if types and views.is_empty():
-        there = events[EVENT_TYPE].unique().sort().head(20).to_list()
-        raise ConfigError(
-            f"no event has the type {types[0]!r} of event_types.view: {nearest(types[0], there)}"
-        )
-    return first_of_each(views, [*_PAIR, TIME]).drop(EVENT_TYPE)
 
 
 def _of_types(events: pl.DataFrame, types: tuple[str, ...]) -> pl.DataFrame:

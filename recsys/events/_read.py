@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from recsys.config import EventsSettings, build_settings
-from recsys.errors import ConfigError, DataError, UsageError
-from recsys.events._accept import Accepted, accept_rows, label_exposures
-from recsys.events._fold import first_of_each, fold_events
-from recsys.events._refuse import check_share, count_reasons, describe_refused
-from recsys.events._roles import EVENT_TYPE, LIKE, VIEW, Roles
+from recsys.errors import ConfigError, UsageError
+from recsys.events._accept import accept_rows
+from recsys.events._exposures import (
+    MOST_TYPES,
+    ReadCounts,
+    Tally,
+    count_rows,
+    expose,
+    require_views,
+    tell_positives,
+)
+from recsys.events._fold import first_of_each
+from recsys.events._refuse import check_share, describe_refused
+from recsys.events._roles import EVENT_TYPE, VIEW
 from recsys.events._sources import open_source, reading, undisturbed
 from recsys.schema import (
     FACTORS_ONLY,
@@ -28,42 +37,6 @@ from recsys.schema import (
 
 #: Rows with all of these equal are one.
 KEY = (USER, ITEM, TIME, EVENT_TYPE)
-
-
-@dataclass(frozen=True)
-class ReadCounts:
-    """What became of the rows before as_of.
-
-    Attributes
-    ----------
-    read : int
-        Rows before as_of, and rows without a readable time.
-    refused : int
-        Rows that broke a rule.
-    duplicates : int
-        Rows with the user, item and time (and event type) of an earlier one: dropped, outside
-        `max_refused`.
-    unsettled : int
-        Exposures too young for their like to have arrived (`settle`).
-    folded : int
-        Event log only: events that became a mark on a view, or nothing (types that no role asks for).
-    likes_without_view : int
-        Event log only: accepted, they feed factors and nothing else.
-    accepted : int
-        Rows of the exposure table.
-    reasons : dict of str to int
-        Refused rows by broken rule; a row may break several.
-
-    """
-
-    read: int
-    refused: int
-    duplicates: int
-    unsettled: int
-    folded: int
-    likes_without_view: int
-    accepted: int
-    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -214,17 +187,20 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
     unique = first_of_each(accepted.rows, [name for name in KEY if name in accepted.rows.columns])
     as_of = end_of(unique[TIME].max()) if as_of is None else as_of.astimezone(UTC)
     roles = accepted.roles
-    exposures = _label(unique, roles, settings)
+    views = _count_views(unique, settings)
+    require_views(views, lambda: unique[EVENT_TYPE].unique().sort().head(MOST_TYPES).to_list(), settings)
+    exposures = expose(unique, settings, roles.numbers)
     is_settled = pl.col(FACTORS_ONLY) | (pl.col(TIME) < as_of - settings.settle)
     settled = exposures.filter(is_settled)
+    tally = _tally(len(unique), views, len(exposures), settled)
     return EventLog(
         exposures=settled.drop(ROW),
         refused=refused,
         as_of=as_of,
         signals=roles.signals,
         outcomes=roles.outcomes,
-        positives_only=_positives_only(settled, source.name),
-        counts=_count(accepted, refused, unique, exposures, settled, settings),
+        positives_only=tell_positives(tally, source.name),
+        counts=count_rows(accepted.read, refused, tally, settings),
         files=tuple(str(file) for file in source.files),
         settle=settings.settle,
         unsettled=exposures.filter(~is_settled).drop(ROW),
@@ -232,24 +208,22 @@ def read(settings: EventsSettings, as_of: datetime | None = None, events: Any = 
     )
 
 
-def _count(
-    accepted: Accepted,
-    refused: pl.DataFrame,
-    unique: pl.DataFrame,
-    exposures: pl.DataFrame,
-    settled: pl.DataFrame,
-    settings: EventsSettings,
-) -> ReadCounts:
-    twice = _views_twice(unique, exposures, settings)
-    return ReadCounts(
-        read=accepted.read,
-        refused=len(refused),
-        duplicates=len(accepted.rows) - len(unique) + twice,
-        unsettled=len(exposures) - len(settled),
-        folded=len(unique) - twice - len(exposures),
-        likes_without_view=_likes_without_view(settled, settings),
-        accepted=len(settled),
-        reasons=count_reasons(refused),
+def _count_views(unique: pl.DataFrame, settings: EventsSettings) -> int:
+    if not settings.folds:
+        return len(unique)
+    return int(unique[EVENT_TYPE].is_in(settings.event_types[VIEW]).sum())
+
+
+def _tally(unique: int, views: int, exposures: int, settled: pl.DataFrame) -> Tally:
+    liked, factors_only = settled[LIKED], settled[FACTORS_ONLY]
+    return Tally(
+        unique=unique,
+        views=views,
+        exposures=exposures,
+        settled=len(settled),
+        liked=int(liked.sum()),
+        unliked=int((~liked & ~factors_only).sum()),
+        factors_only=int(factors_only.sum()),
     )
 
 
@@ -267,52 +241,3 @@ def end_of(last: Any) -> datetime:
     """Say when a log ends whose last row is at an instant: just after it."""
     end: datetime = last + timedelta(microseconds=1)
     return end
-
-
-def _label(rows: pl.DataFrame, roles: Roles, settings: EventsSettings) -> pl.DataFrame:
-    return label_exposures(fold_events(rows, settings, roles) if settings.layout == "event_log" else rows)
-
-
-def _views_twice(events: pl.DataFrame, exposures: pl.DataFrame, settings: EventsSettings) -> int:
-    if settings.layout != "event_log":
-        return 0
-    views = events.filter(pl.col(EVENT_TYPE).is_in(settings.event_types[VIEW]))
-    return len(views) - int(exposures[ROW].is_in(views[ROW].implode()).sum())
-
-
-def _likes_without_view(exposures: pl.DataFrame, settings: EventsSettings) -> int:
-    from_events = settings.layout == "event_log" and bool(settings.event_types.get(LIKE))
-    return int(exposures[FACTORS_ONLY].sum()) if from_events else 0
-
-
-def _positives_only(exposures: pl.DataFrame, name: str) -> bool:
-    liked = int(exposures[LIKED].sum())
-    return tell_positives(liked, int((~exposures[LIKED] & ~exposures[FACTORS_ONLY]).sum()), name)
-
-
-def tell_positives(liked: int, unliked: int, name: str) -> bool:
-    """Say whether a log holds likes only, and refuse one that holds none.
-
-    Parameters
-    ----------
-    liked : int
-        Exposures.
-    unliked : int
-        Exposures of which it is known that they were not liked.
-    name : str
-        The log's name in messages.
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    DataError
-
-    """
-    if not liked:
-        raise DataError(
-            f"no row of {name!r} is liked: check columns.like, or event_types.like for an event log"
-        )
-    return not unliked

@@ -139,7 +139,7 @@ def columns_read(source: Source, settings: EventsSettings) -> frozenset[str]:
 
 def _define_roles(source: Source, settings: EventsSettings) -> tuple[Roles, dict[str, pl.Expr]]:
     wanted = _role_texts(source, settings)
-    from_events = set(settings.event_types) if settings.layout == "event_log" else set()
+    from_events = set(settings.event_types) if settings.folds else set()
     signals = _declare_numbers(settings.signals, from_events | set(source.types))
     outcomes = _declare_numbers(settings.outcomes, from_events | set(source.types))
     numbers = _define_once(signals, outcomes)
@@ -162,7 +162,7 @@ def _role_texts(source: Source, settings: EventsSettings) -> dict[str, str]:
         declared = getattr(columns, key)
         if declared is not None or role in source.types:
             wanted[role] = declared or role
-    if settings.layout == "event_log":
+    if settings.folds:
         wanted[EVENT_TYPE] = columns.event_type
         wanted.pop(LIKED, None)
         if columns.like is not None:

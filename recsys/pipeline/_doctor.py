@@ -11,7 +11,7 @@ from typing import Any
 
 from recsys import events
 from recsys.config import Settings
-from recsys.engines import OLDEST_JAVA, find_java
+from recsys.engines import OLDEST_JAVA, find_java, why_no_java
 
 _LIBRARIES = (
     "recsys",
@@ -78,7 +78,7 @@ def _spark() -> list[str]:
     """Say what Spark would find, and what to install where it would not."""
     found = find_java()
     if found is None:
-        return [f'no Java: model.engine = "spark" needs Java {OLDEST_JAVA} or later']
+        return [f'no Java, {why_no_java()}: model.engine = "spark" needs Java {OLDEST_JAVA} or later']
     java, major = found
     old = f", too old: install {OLDEST_JAVA} or later" if major is not None and major < OLDEST_JAVA else ""
     native = [name for name in ("blas", "lapack") if ctypes.util.find_library(name)]

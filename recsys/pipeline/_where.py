@@ -190,8 +190,10 @@ class InSpark:
     def _read(self) -> SparkLog:
         from recsys.engines import spark
 
-        session, settings = spark.open_session(self.job.settings.spark), self.job.settings
-        return self.job.read_with(lambda: spark.read(settings.events, self.job.as_of, session))
+        settings = self.job.settings
+        return self.job.read_with(
+            lambda: spark.read(settings.events, self.job.as_of, lambda: spark.open_session(settings.spark))
+        )
 
     def _order(self, model: WillLikeModel, day: date, version: str) -> Order:
         from recsys.engines import spark

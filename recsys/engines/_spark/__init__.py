@@ -8,6 +8,7 @@
     _stored     columns of a file          <-> columns that Spark carries without loss
     _files      paths or URLs              -> rows, numbered as in the log
     _rules      rows, some at a time       -> what breaks which rule, and what all rows are asked first
+    _fold       events                     -> exposures
     _read       settings                   -> accepted rows, refused ones with reasons
     _log        what was read              -> SparkLog
     _als        user, item, strength       -> factors of users and items

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import polars as pl
@@ -161,13 +162,56 @@ class ReadTexts:
                 yield from to_batches(rows.select(pl.lit(number, pl.Int32).alias(FILE), place, pl.all()))
 
 
-def open_files(path: str, session: SparkSession) -> SparkFiles:
-    """Find the files of a log.
+class Found(NamedTuple):
+    """The files of a log on this machine.
+
+    Attributes
+    ----------
+    head : Source
+    kind : str
+    files : tuple of str
+        As those of `SparkFiles`.
+
+    """
+
+    head: Source
+    kind: str
+    files: tuple[str, ...]
+
+
+def find_files(path: str) -> Found:
+    """Find the files of a log, without Spark.
 
     Parameters
     ----------
     path : str
-        As the local reader takes it, seen by every machine; or a URL that Spark knows, of parquet.
+        As the local reader takes it, seen by every machine.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    InputError
+        When nothing is there, or the format is not known.
+
+    """
+    source = open_source(path)
+    head = replace(source, rows=pl.DataFrame(schema=source.types).lazy())
+    kind = format_of(source.files[0])
+    if kind == "parquet":
+        _require_one_schema(head)
+    return Found(head, kind, tuple(str(file) for file in source.files))
+
+
+def open_url(url: str, session: SparkSession) -> SparkFiles:
+    """Let Spark list what lies where it alone can look; the first file says what columns there are.
+
+    Parameters
+    ----------
+    url : str
+        Of parquet files, one that Spark knows.
     session : pyspark.sql.SparkSession
 
     Returns
@@ -177,21 +221,9 @@ def open_files(path: str, session: SparkSession) -> SparkFiles:
     Raises
     ------
     InputError
-        When nothing is there, or the format is not known.
+        When nothing is there.
 
     """
-    if "://" in path:
-        return _open_url(path, session)
-    source = open_source(path)
-    head = replace(source, rows=pl.DataFrame(schema=source.types).lazy())
-    kind = format_of(source.files[0])
-    if kind == "parquet":
-        _require_one_schema(head)
-    return SparkFiles(head, session, kind, tuple(str(file) for file in source.files))
-
-
-def _open_url(url: str, session: SparkSession) -> SparkFiles:
-    """Let Spark list what lies where it alone can look; the first file says what columns there are."""
     with one_line(url):
         listed = session.read.option("recursiveFileLookup", "true").schema("nothing int").parquet(url)
         files = sorted(listed.inputFiles(), key=lambda file: PurePosixPath(_path_of(file)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,28 +15,34 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions
 from recsys.config import EventsSettings
 from recsys.engines._spark._arrow import collect, to_table
 from recsys.engines._spark._failures import one_line
-from recsys.engines._spark._files import FILE, PLACE, PLACES, SparkFiles, open_files
+from recsys.engines._spark._files import FILE, PLACE, PLACES, SparkFiles, find_files, open_url
+from recsys.engines._spark._fold import Fold, fold
 from recsys.engines._spark._log import SparkLog
 from recsys.engines._spark._rules import Accept, Describe, Rules, count_figures, spark_schema
 from recsys.engines._spark._stored import carried_as, signed
-from recsys.errors import ConfigError
 from recsys.events import (
+    EVENT_TYPE,
     KEY,
-    ReadCounts,
+    MOST_TYPES,
+    VIEW,
     Roles,
+    Tally,
     check_share,
     chosen,
     columns_read,
-    count_reasons,
+    count_rows,
     describe_refused,
     end_of,
+    require_views,
     tell_positives,
 )
 from recsys.schema import FACTORS_ONLY, LIKED, REASONS, ROW, TIME, USER
 
 
 def read(
-    settings: EventsSettings, as_of: datetime | None = None, session: SparkSession | None = None
+    settings: EventsSettings,
+    as_of: datetime | None = None,
+    open_session: Callable[[], SparkSession] = SparkSession.active,
 ) -> SparkLog:
     """Read the log that the settings describe, in Spark: the same rows as `recsys.events.read`.
 
@@ -44,8 +51,8 @@ def read(
     settings : EventsSettings
     as_of : datetime.datetime, optional
         With a zone. Only rows before it are read. Default: just after the last row.
-    session : pyspark.sql.SparkSession, optional
-        Default: the one that is open.
+    open_session : callable
+        Gives the session. Default: the one that is open.
 
     Returns
     -------
@@ -55,25 +62,34 @@ def read(
     Raises
     ------
     RecsysError
-        As `recsys.events.read`.
+        As `recsys.events.read`; of a log on this machine, what its columns tell before Spark is opened.
 
     Notes
     -----
     Each row is read, and refused, by the code that reads it locally, a batch after another. What a column means may
     depend on all rows (the unit of times, whether the strings of a CSV are numbers): such figures are counted
-    first, once for each such question. Ids that are unsigned integers become signed.
+    first, once for each such question. Events are folded in the same way, all of some users at a time. Ids that are
+    unsigned integers become signed.
 
     """
-    if settings.layout == "event_log":
-        raise ConfigError('layout = "event_log" needs model.engine = "local": Spark reads logs of exposures')
-    session = session or SparkSession.active()
-    files = open_files(str(chosen(settings, as_of)), session)
+    files = _open(settings, as_of, open_session)
     with one_line(files.head.name):
         held = Held.of(files, settings, as_of)
         try:
             return _finish(held)
         finally:
-            held.rows.unpersist()
+            held.release()
+
+
+def _open(
+    settings: EventsSettings, as_of: datetime | None, open_session: Callable[[], SparkSession]
+) -> SparkFiles:
+    path = str(chosen(settings, as_of))
+    if "://" in path:
+        return open_url(path, open_session())
+    found = find_files(path)
+    Rules(settings, as_of, {}).ask(found.head)
+    return SparkFiles(found.head, open_session(), found.kind, found.files)
 
 
 def _finish(held: Held) -> SparkLog:
@@ -82,42 +98,42 @@ def _finish(held: Held) -> SparkLog:
     refused = held.refused()
     check_share(all_rows["read"], refused, settings.max_refused, name, held.as_of)
     as_of = end_of(all_rows["last"]) if held.as_of is None else held.as_of.astimezone(UTC)
-    rows = _without_repeated(held.rows.filter(functions.col(REASONS).isNull()).drop(REASONS)).persist()
+    unique = _without_repeated(held.rows.filter(functions.col(REASONS).isNull()).drop(REASONS))
+    rows, events = _fold(held, unique) if settings.folds else (unique.drop(ROW), {})
+    rows = rows.persist()
     found = _count(rows, as_of - settings.settle)
+    tally = Tally(**{"unique": found["exposures"], "views": found["exposures"], **events, **found})
     return SparkLog(
         rows=rows,
         refused=refused,
         as_of=as_of,
         signals=held.roles.signals,
         outcomes=held.roles.outcomes,
-        positives_only=tell_positives(found["liked"], found["unliked"], name),
-        counts=_counts_of(all_rows["read"], refused, found),
+        positives_only=tell_positives(tally, name),
+        counts=count_rows(all_rows["read"], refused, tally, settings),
         files=held.files.files,
         settle=settings.settle,
         negatives_kept=settings.negatives_kept,
     )
 
 
-def _counts_of(read: int, refused: pl.DataFrame, found: dict[str, Any]) -> ReadCounts:
-    return ReadCounts(
-        read=read,
-        refused=len(refused),
-        duplicates=read - len(refused) - found["unique"],
-        unsettled=found["unique"] - found["settled"],
-        folded=0,
-        likes_without_view=0,
-        accepted=found["settled"],
-        reasons=count_reasons(refused),
-    )
+def _fold(held: Held, unique: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+    """Make exposures of events, and count these."""
+    events, settings = held.keep(unique), held.settings
+    is_view = functions.col(EVENT_TYPE).isin(*settings.event_types[VIEW])
+    counted = _tally(events, unique=functions.count("*"), views=functions.count_if(is_view))
+    types = events.select(EVENT_TYPE).distinct().orderBy(EVENT_TYPE).limit(MOST_TYPES)
+    require_views(counted["views"], lambda: collect(types)[EVENT_TYPE].to_list(), settings)
+    return fold(events, held.empty.drop(REASONS), Fold(settings, held.roles.numbers)), counted
 
 
 def _without_repeated(rows: DataFrame) -> DataFrame:
-    """Keep of equal rows the one that comes first in the log; a user's rows end up in one place."""
+    """Keep of equal rows the one that comes first in the log; a user's end up in one part, one after the other."""
     key = [name for name in KEY if name in rows.columns]
     before = Window.partitionBy(USER).orderBy(*key, ROW)
     same = [functions.lag(name).over(before).eqNullSafe(functions.col(name)) for name in key]
     repeats = functools.reduce(operator.and_, same)
-    return rows.withColumn("repeats", repeats).filter(~functions.col("repeats")).drop("repeats", ROW)
+    return rows.withColumn("repeats", repeats).filter(~functions.col("repeats")).drop("repeats")
 
 
 def _count(rows: DataFrame, settled_before: datetime) -> dict[str, Any]:
@@ -126,10 +142,11 @@ def _count(rows: DataFrame, settled_before: datetime) -> dict[str, Any]:
     settled = feeds_factors | (functions.col(TIME) < functions.timestamp_micros(functions.lit(micros)))
     return _tally(
         rows,
-        unique=functions.count("*"),
+        exposures=functions.count("*"),
         settled=functions.count_if(settled),
         liked=functions.count_if(settled & liked),
         unliked=functions.count_if(settled & ~liked & ~feeds_factors),
+        factors_only=functions.count_if(feeds_factors),
     )
 
 
@@ -147,8 +164,12 @@ class Held:
     settings : EventsSettings
     as_of : datetime.datetime, optional
     rows : pyspark.sql.DataFrame
-        As `Rules.accept` gives them; kept.
+        As `Rules.accept` gives them.
+    empty : polars.DataFrame
+        Their columns, without a row.
     roles : Roles
+    kept : list of pyspark.sql.DataFrame
+        What Spark keeps until these rows are read: they, and more.
 
     """
 
@@ -156,16 +177,30 @@ class Held:
     settings: EventsSettings
     as_of: datetime | None
     rows: DataFrame
+    empty: pl.DataFrame
     roles: Roles
+    kept: list[DataFrame] = field(default_factory=list)
 
     @classmethod
     def of(cls, files: SparkFiles, settings: EventsSettings, as_of: datetime | None) -> Held:
         """Hold all rows against the rules."""
         rules = Rules(settings, as_of, count_figures(files, settings, as_of))
         columns = columns_read(files.head, settings)
-        schema = spark_schema(rules.accept(files.head))
-        accepted = files.rows(columns).mapInArrow(Accept(files.pieces(columns), rules), schema)
-        return cls(files, settings, as_of, accepted.persist(), rules.roles(files.head))
+        empty = rules.accept(files.head)
+        accepted = files.rows(columns).mapInArrow(Accept(files.pieces(columns), rules), spark_schema(empty))
+        held = cls(files, settings, as_of, accepted, empty, rules.roles(files.head))
+        held.keep(accepted)
+        return held
+
+    def keep(self, rows: DataFrame) -> DataFrame:
+        """Let Spark keep rows that are asked for more than once."""
+        self.kept.append(rows.persist())
+        return rows
+
+    def release(self) -> None:
+        """Let it forget them."""
+        for rows in self.kept:
+            rows.unpersist()
 
     def refused(self) -> pl.DataFrame:
         """Bring the refused rows to the driver, as they were written."""

@@ -33,7 +33,7 @@ from recsys.events import (
 )
 from recsys.schema import REASONS, ROW
 
-_ROWS_AT_ONCE = 200_000
+ROWS_AT_ONCE = 200_000
 _WAYS: dict[str, Callable[[str], Column]] = {"total": functions.sum, LOW: functions.min, HIGH: functions.max}
 _FIGURES = "figure string, total double, low double, high double"
 Figures = dict[str, dict[str, Any]]
@@ -69,9 +69,13 @@ class Rules:
     figures: Figures
 
     def accept(self, source: Source) -> pl.DataFrame:
-        """Give accepted rows, then `row` and `reasons` of broken ones; `reasons` is null in the others."""
+        """Give accepted rows, then `row` and `reasons` of broken ones; `reasons` is null in the others.
+
+        Exposures are labelled; events are not, before they were folded.
+        """
         found = self._hold(source)
-        rows = label_exposures(found.rows).with_columns(pl.lit(None, pl.String).alias(REASONS))
+        rows = found.rows if self.settings.folds else label_exposures(found.rows)
+        rows = rows.with_columns(pl.lit(None, pl.String).alias(REASONS))
         return signed(pl.concat([rows, found.broken], how="diagonal"))
 
     def roles(self, source: Source) -> Roles:
@@ -136,12 +140,12 @@ class Describe:
             yield from to_batches(signed(describe_refused(source, broken)))
 
 
-def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def gathered(batches: Iterable[pa.RecordBatch], rows_at_once: int = ROWS_AT_ONCE) -> Iterator[pa.Table]:
     """Put batches together: a few thousand rows cost hardly less than many."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
-        if sum(one.num_rows for one in held) >= _ROWS_AT_ONCE:
+        if sum(one.num_rows for one in held) >= rows_at_once:
             yield pa.Table.from_batches(held)
             held = []
     if held:
