@@ -20,11 +20,12 @@ pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
-from recsys.config import EventsSettings, load_settings  # noqa: E402
+from recsys.config import EventsSettings, SparkSettings, load_settings  # noqa: E402
 from recsys.engines import engine_for  # noqa: E402
+from recsys.engines._spark import _session  # noqa: E402
 from recsys.engines._spark._arrow import to_frame, to_table  # noqa: E402
 from recsys.engines._spark._fold import Fold  # noqa: E402
-from recsys.engines.spark import SparkEngine, SparkLog, in_one_line  # noqa: E402
+from recsys.engines.spark import SparkEngine, SparkLog, in_one_line, open_session  # noqa: E402
 from recsys.engines.spark import read as read_in_spark  # noqa: E402
 from recsys.errors import ConfigError, DataError, InputError, RecsysError  # noqa: E402
 from recsys.events import EventLog, expose, read  # noqa: E402
@@ -45,6 +46,14 @@ class TestSparkEngine(EngineContract):
 
 def test_settings_choose_the_engine() -> None:
     assert engine_for(SETTINGS.model_copy(update={"engine": "spark"}), threads=2) == SparkEngine(2)
+
+
+def test_a_server_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("grpc", reason="needs pyspark[connect]")
+    monkeypatch.setattr(_session, "_PATIENCE", 0.5)
+    monkeypatch.setattr(_session, "_open_already", lambda: None)
+    with pytest.raises(ConfigError, match=r"^no Spark Connect server answers at 127\.0\.0\.1:1 within"):
+        open_session(SparkSettings(master="sc://127.0.0.1:1/;token=secret"))
 
 
 def test_of_what_java_says_the_line_that_tells_is_kept() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import EVENT_TYPES
 from snapshots import require_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
@@ -47,6 +48,12 @@ from recsys.store import (  # noqa: E402
     read_predictions,
     verify,
 )
+
+
+@pytest.fixture(scope="module")
+def log(draw_events: Callable[..., pl.DataFrame], read_event_log: Callable[..., EventLog]) -> EventLog:
+    """Read events: likes come after the views, and some after the cut."""
+    return read_event_log(draw_events(1))
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +105,20 @@ def test_a_model_of_everyone_is_collected_whole(snapshots: SparkSnapshots, whole
 
 
 @pytest.fixture(scope="module")
-def settings(frame: pl.DataFrame, small: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(
+    draw_events: Callable[..., pl.DataFrame], small: ModelSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Describe a log of events, which holds all that a log of exposures does, and more."""
     folder = tmp_path_factory.mktemp("log")
-    frame.drop("p_like", "dwell_seconds").write_parquet(folder / "log.parquet")
+    draw_events(1).drop("dwell_seconds").write_parquet(folder / "log.parquet")
     return Settings(
-        events=EventsSettings(path=str(folder / "log.parquet"), signals=("long_view",)),
+        events=EventsSettings(
+            path=str(folder / "log.parquet"),
+            layout="event_log",
+            event_types=EVENT_TYPES,
+            signals=("long_view",),
+            settle=timedelta(hours=30),
+        ),
         model=small.model_copy(update={"cuts": 1, "iterations": 2}),
         output=OutputSettings(top_n=10),
     )
@@ -129,6 +145,7 @@ def test_the_whole_job_runs_in_spark_and_publishes_what_the_local_one_does(
     manifest = read_manifest(list_runs(published)[0])
     rows = {name: manifest["rows"][name] for name in asdict(local.counts)}
     assert rows == asdict(local.counts)
+    assert min(rows["folded"], rows["likes_without_view"], rows["unsettled"]) > 0
     assert manifest["versions"]["pyspark"] == pyspark.__version__
     entropy = local.evaluation.metrics["normalized_entropy"].value
     assert abs(manifest["metrics"]["normalized_entropy"]["value"] - entropy) < 0.02

@@ -28,6 +28,8 @@ _ALONE = {
     # Spark's own 200 are for clusters: here each is a task that waits for a core.
     "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
 }
+#: Seconds until a server of Spark Connect answers.
+_PATIENCE = 10
 
 
 def open_session(settings: SparkSettings | None = None) -> SparkSession:
@@ -73,7 +75,27 @@ def _start(settings: SparkSettings) -> SparkSession:
 
 
 def _connect(settings: SparkSettings) -> SparkSession:
+    _require_answer(settings.master)
     return _named().remote(settings.master).config(map={**settings.options}).getOrCreate()
+
+
+def _require_answer(master: str) -> None:
+    """Wait a little for the server: Spark itself asks it again and again, for ten minutes."""
+    # It needs pyspark[connect], as the session does.
+    import grpc
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    server = DefaultChannelBuilder(master)
+    channel = server.toChannel()
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
+    except grpc.FutureTimeoutError:
+        raise ConfigError(
+            f"no Spark Connect server answers at {server.endpoint} within {_PATIENCE} seconds: start it, or "
+            "correct spark.master"
+        ) from None
+    finally:
+        channel.close()
 
 
 def _start_java(settings: SparkSettings) -> SparkSession:
