@@ -84,6 +84,8 @@ class IdIndex:
         occurs = np.zeros(len(self) + 1, np.bool_)
         occurs[codes] = True
         occurs[UNSEEN] = False
+        if occurs[:-1].all():
+            return self, codes
         anew = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
         anew[UNSEEN] = UNSEEN
         return IdIndex(self.ids.filter(pl.Series(occurs[:-1]))), anew[codes]

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from recsys.config import ModelSettings, WindowsSettings
 from recsys.errors import DataError, InputError, UsageError
 from recsys.events import EventLog, read_events
-from recsys.features import Pairs, Snapshots
+from recsys.features import Pairs, Snapshots, usable_signals
 from recsys.matrix import IdIndex
 from recsys.model import WillLikeModel, fit_model, pairs_of
 from recsys.model._candidates import Asked, _propose_by_crowd, rank_crowd
@@ -582,6 +582,17 @@ print(hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(fil
         logs = [read_event_log(rows) for rows in (events, events.filter(pl.col("timestamp") < day(9)))]
         window = Window(day(6), day(6), day(9))
         found = [fit_model(Snapshots(log, small, 1), window, day(9)).to_files() for log in logs]
+        assert found[0] == found[1]
+
+    def test_what_a_head_does_not_learn_from_may_be_let_go(
+        self, draw_events: Draw, read_event_log: Read, small: ModelSettings, day: Day
+    ) -> None:
+        log, window = read_event_log(draw_events(seed=4)), Window(day(6), day(6), day(9))
+        whole, later = Snapshots(log, small, 1), Snapshots(log, small, 1, remember=False)
+        later.let_go(until=window.start)
+        assert later.log.exposures["timestamp"].min() >= window.start > log.exposures["timestamp"].min()
+        assert later.usable_signals(day(3)) == usable_signals(log, day(3), small)
+        found = [fit_model(snapshots, window, day(9)).to_files() for snapshots in (whole, later)]
         assert found[0] == found[1]
 
 

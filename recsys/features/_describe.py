@@ -197,7 +197,7 @@ def attach_users(
         kind: Affinities(
             len(history.indices[kind]),
             numbered.keys,
-            np.column_stack([one.effects.affinities[kind] for one in told.values()]).astype(np.float32),
+            np.column_stack([one.effects.affinities[kind] for one in told.values()]),
         )
         for kind, numbered in pairs.items()
     }

@@ -23,6 +23,7 @@ from recsys.matrix import UNSEEN
 from recsys.schema import CATEGORY, CREATOR, ITEM, USER
 
 _LEAST_MEAN = 1e-9
+_PIECE = 2**18
 #: From the broad to the narrow.
 LINKS = (CATEGORY, CREATOR)
 
@@ -192,10 +193,20 @@ def shrunk_effects(
         ``logit((k + s mu) / (m + s)) - logit(mu)`` with ``mu = e / m`` and s the precision; 0 without trials.
 
     """
+    s = effects_precision(successes, trials, expected) if precision is None else precision
+    effects = np.empty(len(trials))
+    # A piece at a time: of millions of pairs the parts of the formula would take more memory than the pairs.
+    for piece in (slice(start, start + _PIECE) for start in range(0, len(trials), _PIECE)):
+        effects[piece] = _effects_under(s, successes[piece], trials[piece], expected[piece])
+    return effects
+
+
+def _effects_under(
+    s: float, successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
+) -> NDArray[np.float64]:
     effects = np.zeros(len(trials))
-    seen, (k, m, mu) = trials > 0, _means(successes, trials, expected)
-    s = fit_precision(k, m, mu) if precision is None else precision
-    effects[seen] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
+    k, m, mu = _means(successes, trials, expected)
+    effects[trials > 0] = np.log((k + s * mu) / (m - k + s * (1 - mu))) - logit(mu)
     return effects
 
 
@@ -209,7 +220,7 @@ def effects_precision(
 def _means(
     successes: NDArray[np.float64], trials: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    seen = trials > 0
+    seen = rows_where(trials > 0)
     k, m = successes[seen], trials[seen]
     return k, m, np.clip(expected[seen] / m, _LEAST_MEAN, 1 - _LEAST_MEAN)
 
@@ -222,13 +233,13 @@ class Effects:
     ----------
     entities : dict of str to ndarray of float64, shape (n,)
         By kind. What an item adds is beyond its creator and category.
-    affinities : dict of str to ndarray of float64, shape (n_pairs,)
+    affinities : dict of str to ndarray of float32, shape (n_pairs,)
         By kind, in the order of `Met.pairs`.
 
     """
 
     entities: dict[str, NDArray[np.float64]]
-    affinities: dict[str, NDArray[np.float64]]
+    affinities: dict[str, NDArray[np.float32]]
 
 
 def estimate_effects(met: Met, pairs: Mapping[str, NumberedPairs], success: NDArray[np.float64]) -> Effects:
@@ -253,6 +264,7 @@ def estimate_effects(met: Met, pairs: Mapping[str, NumberedPairs], success: NDAr
         kind: expectation.add(met.places[kind][known], met.sizes[kind]) for kind in (USER, *pairs, ITEM)
     }
     affinities = {
-        kind: expectation.add(numbered.places[known], len(numbered.keys)) for kind, numbered in pairs.items()
+        kind: expectation.add(numbered.places[known], len(numbered.keys)).astype(np.float32)
+        for kind, numbered in pairs.items()
     }
     return Effects(entities, affinities)

@@ -77,7 +77,7 @@ def _tell(trials: Trials) -> Told:
     lately = shrunk_effects(*trials.late_sums(), precision=outcome.precisions[LATELY])
     expectation, of_users = trials.expect()
     affinities = {
-        kind: expectation.add(codes, size, outcome.precisions[kind])
+        kind: expectation.add(codes, size, outcome.precisions[kind]).astype(np.float32)
         for kind, (codes, size) in trials.pairs().items()
     }
     return Told({USER: rates}, np.append(lately, 0.0), Effects({USER: of_users}, affinities))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
 
@@ -78,6 +78,18 @@ class Snapshots:
         """The log, its ids numbered once."""
         return NumberedLog.of(self.log)
 
+    def let_go(self, until: datetime) -> None:
+        """Number the log, and keep as it is only what heads learn from.
+
+        Parameters
+        ----------
+        until : datetime.datetime
+            Earlier rows of `log` are let go of: snapshots are taken of the numbered ones.
+
+        """
+        assert self.numbered
+        self.log = replace(self.log, exposures=self.log.exposures.filter(pl.col(TIME) >= until))
+
     def at(
         self, cut: datetime, signals: tuple[str, ...] | None = None, start: Snapshot | None = None
     ) -> Snapshot:
@@ -118,7 +130,41 @@ class Snapshots:
 
     def usable_signals(self, cut: datetime) -> tuple[str, ...]:
         """Do what `usable_signals` does, with this log and these settings."""
-        return usable_signals(self.log, cut, self.settings)
+        numbered = self.numbered
+        known = known_before(numbered.rows, cut, numbered.settle)
+        return _with_enough_rows(known, numbered.signals, self.settings)
+
+
+@dataclass(frozen=True)
+class NumberedLog:
+    """The exposures of a log in their own order, with places in the indices of all its ids where ids were.
+
+    Attributes
+    ----------
+    indices : dict of str to IdIndex
+        By kind of entity.
+    rows : polars.DataFrame
+        Sorted by time, user and item.
+    signals : tuple of str
+    settle : datetime.timedelta
+
+    """
+
+    indices: dict[str, IdIndex]
+    rows: pl.DataFrame
+    signals: tuple[str, ...]
+    settle: timedelta
+
+    @classmethod
+    def of(cls, log: EventLog) -> NumberedLog:
+        """Number the ids of a log, once for every cut."""
+        kinds = [kind for kind in ENTITIES if kind in log.exposures.columns]
+        indices = {kind: IdIndex.of(log.exposures[kind]) for kind in kinds}
+        places = [pl.Series(kind, index.codes(log.exposures[kind])) for kind, index in indices.items()]
+        rows = log.only(TIME, CREATED, LIKED, *log.signals).exposures.with_columns(places)
+        # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
+        rows = rows.sort(TIME, USER, ITEM, maintain_order=True).set_sorted(TIME)
+        return cls(indices, rows, log.signals, log.settle)
 
 
 def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tuple[str, ...]:
@@ -136,37 +182,14 @@ def usable_signals(log: EventLog, cut: datetime, settings: ModelSettings) -> tup
 
     """
     known = known_before(log.only(TIME, *log.signals).exposures, cut, log.settle)
-    positive = {name: int((known[name] > 0).sum()) for name in log.signals}
+    return _with_enough_rows(known, log.signals, settings)
+
+
+def _with_enough_rows(
+    known: pl.DataFrame, signals: tuple[str, ...], settings: ModelSettings
+) -> tuple[str, ...]:
+    positive = {name: int((known[name] > 0).sum()) for name in signals}
     return tuple(name for name, rows in positive.items() if rows >= settings.min_signal_rows)
-
-
-@dataclass(frozen=True)
-class NumberedLog:
-    """The exposures of a log in their own order, with places in the indices of all its ids where ids were.
-
-    Attributes
-    ----------
-    log : EventLog
-    indices : dict of str to IdIndex
-        By kind of entity.
-    rows : polars.DataFrame
-        Sorted by time, user and item.
-
-    """
-
-    log: EventLog
-    indices: dict[str, IdIndex]
-    rows: pl.DataFrame
-
-    @classmethod
-    def of(cls, log: EventLog) -> NumberedLog:
-        """Number the ids of a log, once for every cut."""
-        kinds = [kind for kind in ENTITIES if kind in log.exposures.columns]
-        indices = {kind: IdIndex.of(log.exposures[kind]) for kind in kinds}
-        places = [pl.Series(kind, index.codes(log.exposures[kind])) for kind, index in indices.items()]
-        rows = log.only(TIME, CREATED, LIKED, *log.signals).exposures.with_columns(places)
-        # Sums of fractions depend on their order: let it be the log's own, whatever order it came in.
-        return cls(log, indices, rows.sort(TIME, USER, ITEM, maintain_order=True).set_sorted(TIME))
 
 
 def take_snapshot(
@@ -199,11 +222,10 @@ def take_snapshot(
         When nothing lies before the cut.
 
     """
-    log = numbered.log
-    known = known_before(numbered.rows, cut, log.settle)
+    known = known_before(numbered.rows, cut, numbered.settle)
     require_known(known, cut)
     behaviour = observe_behaviour(known, cut, signals, settings, engine, numbered.indices, start)
-    skipped = tuple(name for name in log.signals if name not in signals)
+    skipped = tuple(name for name in numbered.signals if name not in signals)
     return behaviour.add_likes(known[LIKED].to_numpy(), engine, skipped)
 
 

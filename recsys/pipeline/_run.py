@@ -31,10 +31,13 @@ def train(job: Job) -> Result:
     """
     with opened(job) as run, placed(job) as place:
         log = place.read()
-        out = fill(job, run, log.only(*FITTED_ON, *log.signals))
         # What is not read any more is let go of.
+        log = log.only(*FITTED_ON, *log.signals)
+        snapshots = place.snapshots(log, remember=False)
         del log
-        model = _fit(job, place.snapshots(out.log, remember=False))
+        out = fill(job, run, snapshots.log)
+        model = _fit(job, snapshots)
+        del snapshots
         out.write_model(place.complete(model))
         return out.publish()
 

@@ -18,7 +18,7 @@ from recsys.model import Wanted, WillLikeModel, pairs_of
 from recsys.pipeline._job import Job
 from recsys.pipeline._outbox import Outbox
 from recsys.schema import ITEM, LIKED, USER
-from recsys.split import split_by_time
+from recsys.split import slide_to_end, split_by_time
 
 if TYPE_CHECKING:
     from recsys.engines.spark import Everyone, Order, SparkLog, SparkSnapshots
@@ -40,7 +40,11 @@ class Place(Protocol):
         ...
 
     def snapshots(self, log: EventLog, remember: bool = True) -> SnapshotSource:
-        """Prepare to take snapshots of the log that was read, or of some of its columns."""
+        """Prepare to take snapshots of the log that was read, or of some of its columns.
+
+        Unless they are to be remembered, their `log` has no more than a model that is fitted once reads.
+
+        """
         ...
 
     def complete(self, model: WillLikeModel) -> WillLikeModel:
@@ -105,8 +109,12 @@ class Here:
         return self.job.read()
 
     def snapshots(self, log: EventLog, remember: bool = True) -> Snapshots:
-        """Take snapshots of everyone."""
-        return Snapshots(log, self.job.settings.model, self.job.threads, remember)
+        """Take snapshots of everyone; for a single fit, let go of what it does not read."""
+        taken = Snapshots(log, self.job.settings.model, self.job.threads, remember)
+        if not remember:
+            windows = self.job.settings.windows
+            taken.let_go(until=slide_to_end(split_by_time(windows, log.as_of), windows.gap).start)
+        return taken
 
     def complete(self, model: WillLikeModel) -> WillLikeModel:
         """Give the model: it knows everyone."""
