@@ -18,7 +18,8 @@ LIBRARY = ROOT / "recsys"
 SPARK = "engines.spark"
 #: The order in which data flows: a module imports only what stands above it.
 ORDER = [
-    *("errors", "config", "schema", "simulation", "events", "split", "matrix", "factors", "engines"),
+    *("errors", "config", "schema", "simulation", "events", "split", "matrix", "compiled"),
+    *("factors", "engines"),
     *("features", "probability", "model", "metrics", "inference", "evaluation", SPARK, "tuning", "audit"),
     *("report", "store", "pipeline"),
 ]

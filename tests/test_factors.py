@@ -196,6 +196,7 @@ class TestCompiledLoops:
 
         monkeypatch.setattr(numba, "njit", refuse)
         loops = runpy.run_path(str(Path(_top_n.__file__).with_name("_loops.py")))
+        monkeypatch.undo()  # numba itself keeps some of what it compiles
         candidates = np.array([5, 3, 9, 1], np.uint64)
         assert loops["_bring_forward"](candidates, 2) == 3
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from recsys.compiled import compiled
 
 #: Then a like stays where it is: the rows it finds taken are the same before a step and after, so the law holds.
 _TRIES = 100
 
 
-@njit(nogil=True)
+@compiled()
 def resettle_loop(likes, begin, end, reach, moves, seed):  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     taken = np.zeros(len(begin), np.bool_)
@@ -32,7 +33,7 @@ def resettle_loop(likes, begin, end, reach, moves, seed):  # type: ignore[no-unt
     return likes
 
 
-@njit(nogil=True)
+@compiled()
 def _find_free(taken, own_rows, own_items, low, high, item, pick):  # type: ignore[no-untyped-def]
     """Count a user's unliked rows of an item; give the one numbered `pick` beside, -1 where there is none."""
     last = high
@@ -52,7 +53,7 @@ def _find_free(taken, own_rows, own_items, low, high, item, pick):  # type: igno
     return free, found
 
 
-@njit(nogil=True)
+@compiled()
 def _propose(  # type: ignore[no-untyped-def]
     liked, free, taken, liked_from, free_from, users, items, own_rows, own_items, own_from
 ):
@@ -79,7 +80,7 @@ def _propose(  # type: ignore[no-untyped-def]
     return a, b, c, d, l_v * m_uh / (l_u * (m_vh + 1))
 
 
-@njit(nogil=True)
+@compiled()
 def exchange_loop(  # type: ignore[no-untyped-def]
     liked,
     free,

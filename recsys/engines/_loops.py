@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from recsys.compiled import compiled
 from recsys.engines._lanes import (
     PART,
     fetch,
@@ -31,7 +32,7 @@ from recsys.engines._lanes import (
     sum_up,
 )
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_OPTIONS = {"error_model": "numpy"}
 
 #: Bytes of a part.
 LINE = 4 * PART
@@ -45,15 +46,7 @@ _AHEAD = 16
 _LONG_ROW = 2048
 
 
-def _kept(function):
-    """Compile, and keep the machine code beside this file, or in the user's cache, where either can be written."""
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # numba found no place to keep it
-        return njit(**_OPTIONS)(function)
-
-
-@_kept
+@compiled(**_OPTIONS)
 def cut_into_blocks(indptr, most_entries, most_rows):
     """Give the bounds of blocks of rows that have at most so many entries, or are one row."""
     bounds = [np.int64(0)]
@@ -65,7 +58,7 @@ def cut_into_blocks(indptr, most_entries, most_rows):
     return np.array(bounds)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _lay_out(indptr, indices, data, fixed, stride, where, terms, starts):
     """Write the entries of a block, each row filled up to fours with a row it has, of no weight."""
     place = 0
@@ -82,7 +75,7 @@ def _lay_out(indptr, indices, data, fixed, stride, where, terms, starts):
     starts[len(indptr) - 1] = place
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _fetch_rows(ahead, end, stride):
     for at in range(ahead, end, 8):
         row = load_address(at)
@@ -90,7 +83,7 @@ def _fetch_rows(ahead, end, stride):
             fetch(row + k)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _multiply_four(a, b, c, d, vector, stride, parts):
     """Multiply four rows with a vector."""
     none = spread(_ZERO, _ONE)
@@ -104,7 +97,7 @@ def _multiply_four(a, b, c, d, vector, stride, parts):
     return sum_each(of_a, of_b, of_c, of_d)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _add_four(total, a, b, c, d, four, parts):
     """Add four rows to a vector, each times its float."""
     total = multiply_add(load(a, parts), spread_first(four, parts), total)
@@ -113,7 +106,7 @@ def _add_four(total, a, b, c, d, four, parts):
     return multiply_add(load(d, parts), spread_fourth(four, parts), total)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _add_entries(where, end, terms, vector, totals, stride, parts, residual, ahead, many, ahead_end):
     """Add sum w (y.v) y to `totals`; with `residual`, sum (max(c, 0) - w (y.v)) y."""
     piece = LINE * len(parts)
@@ -139,7 +132,7 @@ def _add_entries(where, end, terms, vector, totals, stride, parts, residual, ahe
         store(totals, total)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _curvature(where, end, terms, vector, stride, parts, ahead, many, ahead_end):
     """Give sum w (y.v)^2: all that the last step needs of its product."""
     found = _ZERO
@@ -153,7 +146,7 @@ def _curvature(where, end, terms, vector, stride, parts, ahead, many, ahead_end)
     return found
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _dot(left, right, stride, parts):
     total = spread(_ZERO, _ONE)
     for k in range(0, stride, LINE * len(parts)):
@@ -161,7 +154,7 @@ def _dot(left, right, stride, parts):
     return sum_up(total)
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _combine(a, left, b, right, stride, parts):
     """Set the left vector to a * left + b * right."""
     by_a, by_b = spread(a, parts), spread(b, parts)
@@ -170,7 +163,7 @@ def _combine(a, left, b, right, stride, parts):
         store(left + k, multiply_add(load(left + k, parts), by_a, scaled))
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _take_step(turn, turns, where, end, terms, x, size, stride, parts, square, ahead, many, ahead_end):
     """Take a row's turn, the first of which finds the residual; give its square.
 
@@ -195,7 +188,7 @@ def _take_step(turn, turns, where, end, terms, x, size, stride, parts, square, a
     return found
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _solve_block(vectors, gram, entries, following, count, squares, turns, parts):
     """Take all turns of the rows of a block, whose x is in `vectors`; `count` entries follow in the next block."""
     where, terms, starts = entries
@@ -227,7 +220,7 @@ def _solve_block(vectors, gram, entries, following, count, squares, turns, parts
                 )
 
 
-@njit(**_OPTIONS)
+@njit(nogil=True, **_OPTIONS)
 def _make_room(indptr, bounds):
     """Make room for the entries of any of the blocks."""
     most, rows = 0, 0
@@ -238,7 +231,7 @@ def _make_room(indptr, bounds):
     return np.empty(most, np.int64), np.empty(2 * most, np.float32), np.zeros(rows + 1, np.int64)
 
 
-@_kept
+@compiled(**_OPTIONS)
 def solve_blocks(solved, fixed, gram, indptr, indices, data, bounds, room, steps, parts):
     """Take steps of conjugate gradients in the rows of consecutive blocks, in place.
 

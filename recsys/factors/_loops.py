@@ -9,7 +9,8 @@ least is the best and ties go to the item that comes first. Its score may be a p
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from recsys.compiled import compiled
 
 NOTHING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SIGN = np.uint32(0x8000_0000)
@@ -20,15 +21,7 @@ _STRIDE = 64
 _SURPLUS = 32
 
 
-def _compiled(function):  # type: ignore[no-untyped-def]
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        # Nowhere to write: compiled anew in each process.
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled()
 def _candidate(score, item):  # type: ignore[no-untyped-def]
     # Adding 0 makes one zero of two.
     bits = np.float32(score + np.float32(0)).view(np.uint32)
@@ -36,13 +29,13 @@ def _candidate(score, item):  # type: ignore[no-untyped-def]
     return (np.uint64(upper) << np.uint64(32)) | np.uint64(item)
 
 
-@_compiled
+@compiled()
 def _score(candidate):  # type: ignore[no-untyped-def]
     upper = np.uint32(candidate >> np.uint64(32))
     return np.uint32(upper if upper & _SIGN else upper ^ _REST).view(np.float32)
 
 
-@_compiled
+@compiled()
 def _pair_score(x, y, terms):  # type: ignore[no-untyped-def]
     """Do what `pair_scores` does, to the bit; `terms` is zero where there are no factors."""
     for k in range(len(x)):
@@ -56,14 +49,14 @@ def _pair_score(x, y, terms):  # type: ignore[no-untyped-def]
     return np.float32(even + odd)
 
 
-@_compiled
+@compiled()
 def _rescore(candidates, x, shelf, terms):  # type: ignore[no-untyped-def]
     for j in range(len(candidates)):
         item = np.uint32(candidates[j])
         candidates[j] = _candidate(_pair_score(x, shelf.factors[shelf.places[item]], terms), item)
 
 
-@_compiled
+@compiled()
 def _bring_forward(candidates, n):  # type: ignore[no-untyped-def]
     """Bring the n least to the front, in any order, and give the largest of them (Hoare's selection)."""
     low, high, place = 0, len(candidates) - 1, n - 1
@@ -85,14 +78,14 @@ def _bring_forward(candidates, n):  # type: ignore[no-untyped-def]
     return candidates[place]
 
 
-@_compiled
+@compiled()
 def _raise_bar(candidates, n, slack):  # type: ignore[no-untyped-def]
     """Bring the n best forward; give what others must reach, rounded down."""
     bar = np.float64(_score(_bring_forward(candidates, n))) - slack
     return np.float32(bar - abs(bar) * 1.2e-7)
 
 
-@_compiled
+@compiled()
 def _shorten(desk, u, count, x, shelf, terms):  # type: ignore[no-untyped-def]
     """Drop candidates that cannot be among the n best; give how many are left, and the bar."""
     own, n, slack = desk.candidates[u], desk.n, desk.slacks[u]
@@ -110,7 +103,7 @@ def _shorten(desk, u, count, x, shelf, terms):  # type: ignore[no-untyped-def]
     return kept, bar
 
 
-@_compiled
+@compiled()
 def _find_reaching(row, bar, places):  # type: ignore[no-untyped-def]
     """Write where a row reaches the bar; give their number."""
     found, whole = 0, len(row) - len(row) % _STRIDE
@@ -128,7 +121,7 @@ def _find_reaching(row, bar, places):  # type: ignore[no-untyped-def]
     return found
 
 
-@_compiled
+@compiled()
 def _collect(desk, u, row, first, x, shelf, terms, places):  # type: ignore[no-untyped-def]
     """Add the items of one user that reach the bar."""
     own, count, bar = desk.candidates[u], desk.counts[u], desk.bars[u]
@@ -143,7 +136,7 @@ def _collect(desk, u, row, first, x, shelf, terms, places):  # type: ignore[no-u
     desk.counts[u], desk.bars[u] = count, bar
 
 
-@_compiled
+@compiled()
 def _leave_out(desk, u, row, first):  # type: ignore[no-untyped-def]
     at, end = desk.seen_from[u], desk.seen_to[u]
     while at < end and desk.seen[at] < first + len(row):
@@ -152,7 +145,7 @@ def _leave_out(desk, u, row, first):  # type: ignore[no-untyped-def]
     desk.seen_from[u] = at
 
 
-@_compiled
+@compiled()
 def collect_block(products, first, reach, desk, shelf, rows, left, terms):  # type: ignore[no-untyped-def]
     """Take in the products of the users left with the items from `first`.
 
@@ -172,7 +165,7 @@ def collect_block(products, first, reach, desk, shelf, rows, left, terms):  # ty
     return kept
 
 
-@_compiled
+@compiled()
 def finish_block(desk, shelf, terms):  # type: ignore[no-untyped-def]
     """Score the candidates to the bit; nothing stands behind them."""
     for u in range(len(desk.counts)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -92,12 +93,36 @@ def two_way_standard_error(values: npt.ArrayLike, users: npt.ArrayLike, items: n
     0.7071067811865476
     """
     column = as_values("values", values)
-    by_user = as_dense_codes("users", users, column.size)
-    by_item = as_dense_codes("items", items, column.size)
-    by_pair = np.unique(by_user * (by_item.max() + 1) + by_item, return_inverse=True)[1]
-    user_variance = _variance(column, by_user)
-    shared = _variance(column, by_item) - _variance(column, by_pair)
-    return _root(user_variance + max(0.0, shared), by_user)
+    return TwoWay.of(users, items, column.size).standard_error(column)
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """Rows that share users and share items, numbered once for many values.
+
+    Attributes
+    ----------
+    users, items, pairs : ndarray of int64, shape (n,)
+        Codes from 0 without holes.
+
+    """
+
+    users: IntArray
+    items: IntArray
+    pairs: IntArray
+
+    @classmethod
+    def of(cls, users: npt.ArrayLike, items: npt.ArrayLike, rows: int) -> TwoWay:
+        """Number users, items and pairs; what is no code for each of so many rows is a UsageError."""
+        by_user, by_item = as_dense_codes("users", users, rows), as_dense_codes("items", items, rows)
+        pairs = as_dense_codes("pairs", by_user * (by_item.max() + 1) + by_item, rows)
+        return cls(by_user, by_item, pairs)
+
+    def standard_error(self, values: FloatArray) -> float:
+        """Do what `two_way_standard_error` does, for values that are finite."""
+        user_variance = _variance(values, self.users)
+        shared = _variance(values, self.items) - _variance(values, self.pairs)
+        return _root(user_variance + max(0.0, shared), self.users)
 
 
 def _variance(values: FloatArray, codes: IntArray) -> float:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from recsys.errors import UsageError
-from recsys.inference._checks import FloatArray, as_dense_codes
-from recsys.inference._clustered import two_way_standard_error
+from recsys.inference._checks import FloatArray, as_values
+from recsys.inference._clustered import TwoWay
 from recsys.inference._estimate import Estimate
 
 
@@ -118,20 +118,19 @@ def seeded_difference(
     Satterthwaite (1946). An approximate distribution of estimates of variance components. Biometrics 2(6).
 
     """
-    first, second = np.atleast_2d(np.asarray(losses, float)), np.atleast_2d(np.asarray(other_losses, float))
+    first, second = (as_values("losses", np.atleast_2d(one), 2) for one in (losses, other_losses))
     if first.shape[1] != second.shape[1]:
         raise UsageError(f"losses must be of the same rows, got {first.shape[1]} and {second.shape[1]}")
-    by_user = as_dense_codes("users", users, first.shape[1])
-    by_item = as_dense_codes("items", items, first.shape[1])
+    shared = TwoWay.of(users, items, first.shape[1])
     difference = first.mean(axis=0) - second.mean(axis=0)
-    clustered = two_way_standard_error(difference, by_user, by_item) ** 2
-    (a_first, raw_first), (a_second, raw_second) = (_spread(one, by_user, by_item) for one in (first, second))
+    clustered = shared.standard_error(difference) ** 2
+    (a_first, raw_first), (a_second, raw_second) = (_spread(one, shared) for one in (first, second))
     k, m = len(first), len(second)
     once = float(realised and a_first > a_second)
     of_first, of_second = 1 / k + once, 1 / m - once
     variance = clustered + of_first * a_first + of_second * a_second
     parts = [
-        (clustered, float(by_user.max())),
+        (clustered, float(shared.users.max())),
         (of_first * raw_first, k - 1.0),
         (of_second * raw_second, m - 1.0),
     ]
@@ -157,16 +156,14 @@ def between_seeds(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike
         At least 0; 0 with one seed.
 
     """
-    return _spread(losses, users, items)[0]
+    return _spread(losses, TwoWay.of(users, items, losses.shape[1]))[0]
 
 
-def _spread(losses: FloatArray, users: npt.ArrayLike, items: npt.ArrayLike) -> tuple[float, float]:
+def _spread(losses: FloatArray, shared: TwoWay) -> tuple[float, float]:
     """Give the variance between seeds, and with it what it is the rest of; both 0 where it is not above 0."""
     if len(losses) < 2:
         return 0.0, 0.0
-    noise = [
-        two_way_standard_error(one - other, users, items) ** 2 / 2 for one, other in combinations(losses, 2)
-    ]
+    noise = [shared.standard_error(one - other) ** 2 / 2 for one, other in combinations(losses, 2)]
     raw = float(losses.mean(axis=1).var(ddof=1))
     rest = raw - float(np.mean(noise))
     return (rest, raw) if rest > 0 else (0.0, 0.0)

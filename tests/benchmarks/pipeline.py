@@ -23,11 +23,11 @@ from _measured import RECSYS, Cost, cells, median, print_table, run_measured
 BY_HAND = Path(__file__).parent / "by_hand.py"
 
 
-def simulated(folder: Path, exposures: int, users: int, items: int) -> Path:
+def simulated(folder: Path, exposures: int, users: int, items: int, days: int = 14) -> Path:
     """Write a log once, and say where it is."""
-    log = folder / f"{exposures}-{users}-{items}"
+    log = folder / f"{exposures}-{users}-{items}-{days}"
     if not (log / "events.parquet").exists():
-        sizes = {"exposures": exposures, "users": users, "items": items}
+        sizes = {"exposures": exposures, "users": users, "items": items, "days": days}
         told = [text for name, size in sizes.items() for text in (f"--{name}", str(size))]
         run_measured([*RECSYS, "simulate", str(log), "--preset", "bench", "--overwrite", *told])
     return log
