@@ -103,7 +103,7 @@ class ModelSettings(_Section):
     `head` is logistic, gbm (LightGBM), or auto: the one that predicts held-out users of the calibrate window
     better. It learns from `cuts` cuts, spread over that window. `l2` is the ridge penalty of the logistic
     head on standardised features; None takes the one of 10 to 1000 that predicts held-out users best;
-    `rounds`, the number of trees of gbm, likewise of 20 to 400. `half_life` is how many exposures of a user
+    `rounds`, the number of trees of gbm, likewise of 10 to 200. `half_life` is how many exposures of a user
     it takes until one counts half in what the user did lately. Every factorisation proposes its best
     `candidates` items a user, and so does the crowd; the likeliest of them are recommended. A signal with
     fewer than `min_signal_rows` positive rows before the cut is skipped and named. The calibrator is fitted
