@@ -230,9 +230,15 @@ def _with_places(rows: DataFrame, kind: str, index: IdIndex) -> DataFrame:
 
 def _by_number(records: DataFrame, count: int) -> DataFrame:
     """Lay records where joins by number find them, so that none moves again; in no more parts than have work."""
-    parts = int(records.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
-    parts = min(parts, math.ceil(count / USERS_AT_ONCE) or 1)
-    return records.repartition(parts, NUMBER).sortWithinPartitions(NUMBER)
+    told = records.sparkSession.conf.get("spark.sql.shuffle.partitions") or ""
+    parts = math.ceil(count / USERS_AT_ONCE) or 1
+    # Where Spark is left to choose, as on Databricks, it is a word.
+    laid = (
+        records.repartition(min(int(told), parts), NUMBER)
+        if told.isdecimal()
+        else records.repartition(NUMBER)
+    )
+    return laid.sortWithinPartitions(NUMBER)
 
 
 def _number_users(rows: DataFrame, count: int) -> DataFrame:
