@@ -18,7 +18,7 @@ from recsys.engines._spark._failures import first_line
 from recsys.errors import ConfigError
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-#: Half of a short job's CPU went to Java's second compiler: it now waits until code is called 50 times as often as is
+#: A third of a short job's CPU went to Java's second compiler: it now waits until code is called 50 times as often as is
 #: usual, which what a long job lives on still is within seconds.
 _COMPILE_LATE = {
     "Tier4InvocationThreshold": 250_000,
@@ -28,6 +28,8 @@ _COMPILE_LATE = {
 }
 _JAVA = (
     f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+    # Other machines than HotSpot have other compilers.
+    "-XX:+IgnoreUnrecognizedVMOptions",
     *(f"-XX:{name}={count}" for name, count in _COMPILE_LATE.items()),
 )
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
