@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys.config import ModelSettings
@@ -64,6 +63,9 @@ def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFacto
     10.1007/978-3-540-68880-8_32.
 
     """
+    # Workers import this file too, and pandas with pyspark.ml.
+    from pyspark.ml.recommendation import ALS
+
     blocks = min(max(rows.count() // _BLOCK_ENTRIES, _FEWEST_BLOCKS), _MOST_BLOCKS)
     als = ALS(
         userCol="user",
