@@ -18,8 +18,8 @@ from recsys.engines._spark._failures import first_line
 from recsys.errors import ConfigError
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-#: A third of a short job's CPU went to Java's second compiler: it now waits until code is called 50 times as often as is
-#: usual, which what a long job lives on still is within seconds.
+#: A third of a short job's CPU went to Java's second compiler: it now waits until code was called 50 times as often
+#: as is usual, which what a long job lives on still is within seconds.
 _COMPILE_LATE = {
     "Tier4InvocationThreshold": 250_000,
     "Tier4MinInvocationThreshold": 30_000,
