@@ -15,7 +15,7 @@ from snapshots import require_equal
 
 pyspark = pytest.importorskip("pyspark", reason="needs the extra spark")
 
-from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 from spark_logs import given, in_spark  # noqa: E402
 
 from recsys import store  # noqa: E402
@@ -29,7 +29,9 @@ from recsys.config import (  # noqa: E402
 from recsys.engines.spark import (  # noqa: E402
     Order,
     Records,
+    SparkFactors,
     SparkSnapshots,
+    collect,
     collect_snapshot,
     rank_everyone,
 )
@@ -39,8 +41,8 @@ from recsys.features import Snapshot, Snapshots  # noqa: E402
 from recsys.model import Wanted, WillLikeModel, fit_model  # noqa: E402
 from recsys.pipeline import Job, load_model, predict, run  # noqa: E402
 from recsys.pipeline._where import InSpark, placed  # noqa: E402
-from recsys.schema import ITEM, USER, Predictions  # noqa: E402
-from recsys.split import split_by_time  # noqa: E402
+from recsys.schema import ITEM, LIKED, USER, Predictions  # noqa: E402
+from recsys.split import known_before, split_by_time  # noqa: E402
 from recsys.store import (  # noqa: E402
     PartWriter,
     list_runs,
@@ -73,6 +75,29 @@ def test_a_snapshot_of_spark_is_that_of_one_machine(snapshots: SparkSnapshots, w
     found = snapshots.at(whole.cut)
     assert len(found.entities[USER].index) == len(whole.entities[USER].index)
     require_equal(found, whole)
+
+
+def test_each_pair_is_factorised_once_with_all_its_rows(
+    log: EventLog, snapshots: SparkSnapshots, whole: Snapshot, small: ModelSettings
+) -> None:
+    asked = []
+
+    def listen(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFactors:
+        asked.append(sorted(collect(rows)["strength"]))
+        return snapshots.factorise(rows, settings, seed)
+
+    SparkSnapshots(snapshots.log, small, 1, snapshots.records, 1.0, listen).at(whole.cut)
+    known = known_before(log.exposures, whole.cut, log.settle)
+    exposed, liked = (rows.group_by(USER, ITEM).len()["len"] for rows in (known, known.filter(LIKED)))
+    assert exposed.max() != 1
+    assert asked[0] == sorted(exposed)
+    assert asked[-1] == sorted(liked)
+    assert len(asked) == len(whole.factors)
+
+
+def test_few_users_are_one_piece_of_work(log: EventLog, spark: SparkSession) -> None:
+    assert spark.conf.get("spark.sql.shuffle.partitions") != "1"
+    assert Records.of(in_spark(log, spark)).table.rdd.getNumPartitions() == 1
 
 
 def test_everyone_is_ranked_as_on_one_machine(

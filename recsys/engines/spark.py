@@ -40,9 +40,11 @@ and cut.
   parquet, of which a task reads a piece, or files of a few hundred MB.
 
 Where it starts to pay: where the log does not fit. The local solver takes .2 seconds of a core for an iteration of
-the million entries above, MLlib's takes 9.4, and 20 to 60 seconds go by before Spark does anything. Locally a row takes
-some 950 B (`recsys doctor` forecasts it), so that 64 GB are about 60 million exposures and 512 GB half a billion: below
-that, one machine is faster and cheaper than any number of them.
+the million entries above, MLlib's takes 9.4 (with a native BLAS and LAPACK, half), and 20 to 60 seconds go by before
+Spark does anything. Each half of an iteration is a job, some 70 ms of CPU however small: a run of 7 cuts and 4 signals
+has 840 at 15 iterations. A whole run on a million simulated exposures, at 32 factors and 10 iterations, took 637 s of
+CPU in Spark, 117 s locally. Locally a row takes some 950 B (`recsys doctor` forecasts it), so that 64 GB are about 60
+million exposures and 512 GB half a billion: below that, one machine is faster and cheaper than any number of them.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.ml.recommendation import ALS
-from pyspark.sql import DataFrame, SparkSession, functions
+from pyspark.sql import DataFrame, SparkSession
 
 from recsys.config import ModelSettings
 from recsys.factors import Factors
@@ -40,8 +39,7 @@ def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFacto
     Parameters
     ----------
     rows : pyspark.sql.DataFrame
-        `user` and `item` (int, from 0), `strength` (float); at least one is above 0. Repeated pairs are summed, rows
-        without a strength above 0 left out.
+        `user` and `item` (int, from 0), `strength` (float, above 0): each pair once, at least one. Read several times.
     settings : ModelSettings
     seed : int
 
@@ -65,17 +63,14 @@ def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFacto
     10.1007/978-3-540-68880-8_32.
 
     """
-    summed = (
-        rows.filter("strength > 0")
-        .groupBy("user", "item")
-        .agg(functions.sum("strength").cast("float").alias("r"))
-    )
-    summed = summed.persist()
-    blocks = min(max(summed.count() // _BLOCK_ENTRIES, _FEWEST_BLOCKS), _MOST_BLOCKS)
+    # Workers import this file too, and pandas with pyspark.ml.
+    from pyspark.ml.recommendation import ALS
+
+    blocks = min(max(rows.count() // _BLOCK_ENTRIES, _FEWEST_BLOCKS), _MOST_BLOCKS)
     als = ALS(
         userCol="user",
         itemCol="item",
-        ratingCol="r",
+        ratingCol="strength",
         implicitPrefs=True,
         rank=settings.factors,
         maxIter=settings.iterations,
@@ -85,10 +80,7 @@ def factorise(rows: DataFrame, settings: ModelSettings, seed: int) -> SparkFacto
         numItemBlocks=blocks,
         seed=seed,
     )
-    try:
-        model = als.fit(summed)
-    finally:
-        summed.unpersist()
+    model = als.fit(rows)
     return SparkFactors(model.userFactors, model.itemFactors)
 
 
@@ -96,7 +88,7 @@ def rows_of(user_items: UserItems, session: SparkSession) -> DataFrame:
     """Hand the entries of a matrix to Spark, as `factorise` takes them."""
     users = np.repeat(np.arange(user_items.shape[0], dtype=np.int32), np.diff(user_items.indptr))
     columns = {"user": users, "item": user_items.indices, "strength": user_items.data}
-    return session.createDataFrame(pa.table(columns))
+    return session.createDataFrame(pa.table(columns)).filter("strength > 0")
 
 
 def collect_factors(found: SparkFactors, shape: tuple[int, int]) -> Factors:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -48,7 +51,25 @@ def map_batches(
     schema: Mapping[str, str],
 ) -> DataFrame:
     """Apply a function to the batches of each part of a table: `schema` has the types of what it gives, by name."""
-    return rows.mapInArrow(apply, ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
+    return rows.mapInArrow(_Settled(apply), ", ".join(f"`{name}` {kind}" for name, kind in schema.items()))
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """Apply a function in a worker that has everything imported."""
+
+    apply: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        _freeze_imports()
+        return self.apply(batches)
+
+
+@cache
+def _freeze_imports() -> None:
+    """Spare a worker's modules the collector, which Spark's daemon lets look at all there is after each task."""
+    gc.collect()
+    gc.freeze()
 
 
 def to_matrix(lists: pl.Series, width: int) -> NDArray[np.float32]:

@@ -7,9 +7,11 @@ whole log, which the driver holds. Executors cut records at an instant and hand 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 
 import numpy as np
 import polars as pl
@@ -70,8 +72,9 @@ class Records:
         wanted = [*kinds, *told, *(arrived(name) for name in told), FACTORS_ONLY]
         held = functions.struct(*(name for name in wanted if name in log.rows.columns))
         gathered = rows.groupBy(USER).agg(functions.collect_list(held).alias(ROWS))
-        table = gathered.join(_number_users(log.rows), USER).select(NUMBER, USER, ROWS)
-        kept = table.persist()
+        count = log.rows.select(USER).distinct().count()
+        table = gathered.join(_number_users(log.rows, count), USER).select(NUMBER, USER, ROWS)
+        kept = _by_number(table, count).persist()
         kept.count()
         return cls(kept, indices, log.settle)
 
@@ -142,6 +145,13 @@ class UserFactors:
 
     table: DataFrame
     widths: dict[str, int]
+
+    @classmethod
+    def of(cls, sides: list[DataFrame], widths: dict[str, int]) -> UserFactors:
+        """Keep in one table what several have, each `number` and a signal's column: in one shuffle, not a join each."""
+        rows = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), sides)
+        told = [functions.first(f"`{name}`", True).alias(name) for name in rows.columns if name != NUMBER]
+        return cls(rows.groupBy(NUMBER).agg(*told).persist(), widths)
 
     def beside(self, records: DataFrame) -> DataFrame:
         """Put them beside the records."""
@@ -218,10 +228,22 @@ def _with_places(rows: DataFrame, kind: str, index: IdIndex) -> DataFrame:
     )
 
 
-def _number_users(rows: DataFrame) -> DataFrame:
+def _by_number(records: DataFrame, count: int) -> DataFrame:
+    """Lay records where joins by number find them, so that none moves again; in no more parts than have work."""
+    told = records.sparkSession.conf.get("spark.sql.shuffle.partitions") or ""
+    parts = math.ceil(count / USERS_AT_ONCE) or 1
+    # Where Spark is left to choose, as on Databricks, it is a word.
+    laid = (
+        records.repartition(min(int(told), parts), NUMBER)
+        if told.isdecimal()
+        else records.repartition(NUMBER)
+    )
+    return laid.sortWithinPartitions(NUMBER)
+
+
+def _number_users(rows: DataFrame, count: int) -> DataFrame:
     """Number users from 0: the same ones alike whatever machine failed, and in no machine's memory at once."""
     users = rows.select(USER).distinct()
-    count = users.count()
     if count > _MOST_USERS:
         raise DataError(f"{count:,} users are more than ALS can number, {_MOST_USERS:,}")
     buckets = 1 + count // _USERS_A_BUCKET

@@ -18,15 +18,31 @@ from recsys.engines._spark._failures import first_line
 from recsys.errors import ConfigError
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
+#: A third of a short job's CPU went to Java's second compiler: it now waits until code was called 50 times as often
+#: as is usual, which what a long job lives on still is within seconds.
+_COMPILE_LATE = {
+    "Tier4InvocationThreshold": 250_000,
+    "Tier4MinInvocationThreshold": 30_000,
+    "Tier4CompileThreshold": 750_000,
+    "Tier4BackEdgeThreshold": 2_000_000,
+}
+_JAVA = (
+    f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+    # Other machines than HotSpot have other compilers.
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    *(f"-XX:{name}={count}" for name, count in _COMPILE_LATE.items()),
+)
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 #: On this machine nobody else is to reach the driver, nor needs to.
 _ALONE = {
-    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+    "spark.driver.extraJavaOptions": " ".join(_JAVA),
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     # Spark's own 200 are for clusters: here each is a task that waits for a core.
     "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+    # To plan anew at each shuffle, and run its job apart, costs more than what it could find among so few tasks.
+    "spark.sql.adaptive.enabled": "false",
 }
 #: Seconds until a server of Spark Connect answers.
 _PATIENCE = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -186,25 +186,28 @@ class SparkSnapshots:
 
     def _factorise(self, before: RecordsBefore, crowd: Crowd) -> tuple[Crowd, UserFactors]:
         """Factorise every signal, and put the factors of items into the crowd."""
-        users, items = {}, {}
-        for order, name in enumerate((EXPOSED, *(name for name in crowd.outcomes if name != LIKED), LIKED)):
-            unit = 1.0 if name == EXPOSED else crowd.outcomes[name].unit
+        units = {EXPOSED: 1.0, **{name: one.unit for name, one in crowd.outcomes.items()}}
+        # Likes last, as their seed.
+        units[LIKED] = units.pop(LIKED)
+        pairs = _Pairs(units)
+        table = before.map_known(pairs, pairs.schema).persist()
+        users, items = [], {}
+        for order, name in enumerate(units):
             items[name] = np.zeros((len(crowd.indices[ITEM]), self.settings.factors), np.float32)
             if name != EXPOSED and not crowd.outcomes[name].positive:
                 continue
-            rows = before.map_known(
-                _Strengths(name, unit), {"user": "int", "item": "int", "strength": "float"}
+            rows = table.select("user", "item", table[pairs.column(name)].alias("strength"))
+            found = self.factorise(
+                rows.filter("strength > 0"), self.settings, spawn_seed(self.settings.seed, order)
             )
-            found = self.factorise(rows, self.settings, spawn_seed(self.settings.seed, order))
-            users[name] = found.users.select(
-                found.users["id"].alias(NUMBER), found.users["features"].alias(name)
+            users.append(
+                found.users.select(found.users["id"].alias(NUMBER), found.users["features"].alias(name))
             )
             told = collect(found.items)
             places = crowd.anew[ITEM][told["id"].to_numpy()]
             items[name][places] = to_matrix(told["features"], self.settings.factors)
-        widths = dict.fromkeys(items, self.settings.factors)
-        joined = reduce(lambda left, right: left.join(right, NUMBER, "full"), users.values())
-        factors = UserFactors(joined.persist(), widths)
+        table.unpersist()
+        factors = UserFactors.of(users, dict.fromkeys(items, self.settings.factors))
         crowd = replace(crowd, item_factors=items)
         summed = combined(before.map_known(SumProducts(crowd), _PRODUCTS, factors), {"value": "sum"})
         return replace(crowd, typical_scores=find_typical_scores(summed, items)), factors
@@ -215,17 +218,33 @@ class SparkSnapshots:
 
 
 @dataclass(frozen=True)
-class _Strengths:
-    """Rows -> how strong one signal of each pair of user and item is."""
+class _Pairs:
+    """Rows -> how strong each signal of a pair of user and item is, 0 where it is not positive."""
 
-    name: str
-    unit: float
+    units: dict[str, float]
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """Types of its columns."""
+        return {"user": "int", "item": "int", **{self.column(name): "float" for name in self.units}}
+
+    def column(self, name: str) -> str:
+        """Name the column of a signal: of its own name Spark might read a part as an expression."""
+        return f"strength_{list(self.units).index(name)}"
 
     def __call__(self, known: pl.DataFrame, _: object) -> pl.DataFrame:
-        values = np.ones(len(known)) if self.name == EXPOSED else as_numbers(known, self.name)
-        strength = strengths(values, self.unit)
         rows = known.select(pl.col(NUMBER).alias("user"), pl.col(ITEM).alias("item"))
-        return rows.with_columns(pl.Series("strength", strength)).filter(pl.Series(strength > 0))
+        rows = rows.with_columns(
+            pl.Series(self.column(name), self._strengths(known, name)) for name in self.units
+        )
+        # A user's rows are all here: no shuffle has to bring equal pairs together.
+        summed = rows.group_by("user", "item").agg(pl.sum(self.column(name)) for name in self.units)
+        return summed.with_columns(pl.col(pl.Float64).cast(pl.Float32))
+
+    def _strengths(self, known: pl.DataFrame, name: str) -> NDArray[np.float64]:
+        values = np.ones(len(known)) if name == EXPOSED else as_numbers(known, name)
+        found = strengths(values, self.units[name])
+        return np.where(found > 0, found, 0).astype(np.float64)
 
 
 @dataclass(frozen=True)
