@@ -39,7 +39,7 @@ class RisingFactorials:
         """Sum the logarithms of all products, less ``sum ln b`` of the first factors."""
         scaled = s * self.bases[: self.above[1]] if len(self.above) > 1 else self.bases[:0]
         first = np.log(s) * self.above[:1].sum()
-        return float(first + sum(np.sum(np.log(scaled[:n] + 1 + j)) for j, n in enumerate(self.above[1:])))
+        return float(first + sum(np.log(scaled[:n] + 1 + j).sum() for j, n in enumerate(self.above[1:])))
 
 
 @dataclass(frozen=True)
