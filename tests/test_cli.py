@@ -421,13 +421,17 @@ def test_options_can_come_from_the_environment(
     assert (tmp_path / "out/models/current").exists()
 
 
-@pytest.mark.parametrize("wanted", [None, "ACTIVE"])
-def test_threads_that_wait_sleep_unless_it_is_said_otherwise(
-    call: Call, monkeypatch: pytest.MonkeyPatch, wanted: str | None
+@pytest.mark.parametrize(
+    ("name", "usual"),
+    [("OMP_WAIT_POLICY", "PASSIVE"), ("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")],
+)
+@pytest.mark.parametrize("wanted", [None, "another"])
+def test_threads_and_the_allocator_are_told_what_to_do_unless_it_is_said_otherwise(
+    call: Call, monkeypatch: pytest.MonkeyPatch, name: str, usual: str, wanted: str | None
 ) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "set back after the test")
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv(name, "set back after the test")
+    monkeypatch.delenv(name)
     if wanted:
-        monkeypatch.setenv("OMP_WAIT_POLICY", wanted)
+        monkeypatch.setenv(name, wanted)
     assert call("models", "list", "--output", "nowhere").status in (0, 66)
-    assert os.environ["OMP_WAIT_POLICY"] == (wanted or "PASSIVE")
+    assert os.environ[name] == (wanted or usual)

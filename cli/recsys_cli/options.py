@@ -263,6 +263,9 @@ def with_options(
         # OpenMP reads it when LightGBM or implicit load it: threads that spin while they wait take a busy machine's
         # time from those they wait for.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # The allocator of polars gives back at once what it has no use for: 300 MiB of 10 million rows, for a tenth
+        # more of the time that reading them takes.
+        os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
         if threads := getattr(options, "threads", 0):
             # Polars reads it once, when it is first imported.
             os.environ["POLARS_MAX_THREADS"] = str(threads)

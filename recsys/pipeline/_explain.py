@@ -7,7 +7,7 @@ import polars as pl
 from recsys.errors import UsageError
 from recsys.model import Explanation, WillLikeModel
 from recsys.pipeline._job import Job
-from recsys.pipeline._load import load_named, require_after
+from recsys.pipeline._load import load_named, name_version, require_after
 from recsys.pipeline._where import rank
 from recsys.schema import ITEM, USER
 
@@ -39,7 +39,7 @@ def explain(job: Job, user: str, item: str | None = None, version: str = "curren
         When the version has no probabilities.
 
     """
-    model, _ = load_named(job, version)
+    model = load_named(job, name_version(job, version))
     user_id, item_id = _parse_id(model, USER, user), None if item is None else _parse_id(model, ITEM, item)
     log = require_after(job.read(), model)
     with job.stage("explain"):

@@ -37,12 +37,15 @@ def load_model(out: str | os.PathLike[str], version: str = "current", threads: i
     return WillLikeModel.from_files(store.read_model_files(out, version), threads)
 
 
-def load_named(job: Job, version: str) -> tuple[WillLikeModel, str]:
-    """Read a published model, and its own name: `current` may move while we work."""
-    out = job.settings.output.path
+def name_version(job: Job, version: str) -> str:
+    """Give the own name of a published model: `current` may move while we work."""
+    return str(store.describe_model(job.settings.output.path, version)["model_version"])
+
+
+def load_named(job: Job, name: str) -> WillLikeModel:
+    """Read a published model, as a stage of a job."""
     with job.stage("load"):
-        name = str(store.describe_model(out, version)["model_version"])
-        return load_model(out, name, job.threads), name
+        return load_model(job.settings.output.path, name, job.threads)
 
 
 def require_after(log: EventLog, model: WillLikeModel) -> EventLog:

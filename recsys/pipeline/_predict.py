@@ -7,7 +7,7 @@ import polars as pl
 from recsys.errors import DataError, UsageError
 from recsys.pipeline._days import check_day, present
 from recsys.pipeline._job import Job
-from recsys.pipeline._load import load_named, require_after
+from recsys.pipeline._load import load_named, name_version, require_after
 from recsys.pipeline._outbox import fill, opened
 from recsys.pipeline._result import Result
 from recsys.pipeline._where import Asked, placed
@@ -56,8 +56,11 @@ def predict(
     with opened(job) as run, placed(job) as place:
         if there := present(job, job.as_of):
             return there
-        model, version = load_named(job, version)
-        out = fill(job, run, require_after(place.read_shown(), model))
+        version = name_version(job, version)
+        # The log first: little of what it takes to read it stays beside the model.
+        log = place.read_shown()
+        model = load_named(job, version)
+        out = fill(job, run, require_after(log, model))
         if there := check_day(job, out.log):
             return there
         with job.stage("predict"):

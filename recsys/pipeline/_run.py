@@ -8,7 +8,7 @@ from recsys.model import WillLikeModel, fit_model
 from recsys.pipeline._days import check_day, present
 from recsys.pipeline._gates import gated
 from recsys.pipeline._job import Job
-from recsys.pipeline._load import load_named
+from recsys.pipeline._load import load_named, name_version
 from recsys.pipeline._outbox import fill, opened
 from recsys.pipeline._result import Result
 from recsys.pipeline._start import find_start
@@ -57,7 +57,7 @@ def evaluate(job: Job, version: str | None = None) -> Result:
 
     """
     with opened(job) as run, placed(job) as place:
-        model = load_named(job, version)[0] if version else None
+        model = load_named(job, name_version(job, version)) if version else None
         out = fill(job, run, place.read())
         if model is None:
             evaluation = _evaluate(job, place.snapshots(out.log))
