@@ -114,8 +114,11 @@ def prepare() -> Any:
 
 def call_recsys(arguments: Sequence[str], said: str, before: Callable[[], None] | None = None) -> None:
     """Be a process that runs one command, its words in a file."""
+    from recsys.pipeline import _outbox
     from recsys_cli.app import main
 
+    # Half of a run, and nothing of it is attacked.
+    _outbox.render_evaluation = lambda *_: "<html></html>"  # type: ignore[assignment]
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -29,6 +29,8 @@ from pages import (
 from recsys.audit import PIECES, PLACEBOS, Audit, KnownBefore
 from recsys.report import headline_audit, render_audit
 
+pytestmark = pytest.mark.slow
+
 #: Its primary outcome is awkward as well, so that the name stands in words, in tables and in drawings.
 AWKWARD_PRIMARY = replace(
     COMPLETE,

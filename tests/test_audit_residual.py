@@ -19,6 +19,8 @@ from recsys.errors import UsageError
 from recsys.events import EventLog, read_events
 from recsys.model import WillLikeModel
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = ModelSettings()
 #: Per-press effect in the planted logs, in shares.

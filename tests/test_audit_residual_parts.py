@@ -12,6 +12,8 @@ from recsys.audit._residual_after import mark_sessions, rates_after
 from recsys.audit._residual_means import predict_held_out
 from recsys.audit._residual_past import describe_past
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -29,13 +29,14 @@ from recsys_cli.app import main
 
 SCHEMA = json.loads((Path(__file__).parent / "golden" / "audit.schema.json").read_text(encoding="utf-8"))
 LEAN = Settings(
-    model=ModelSettings(factors=4, iterations=3, min_signal_rows=20),
+    model=ModelSettings(factors=4, iterations=3, min_signal_rows=20, cuts=1),
     audit=AuditSettings(seeds=2, placebos=2, heads=("logistic",)),
 )
 WORLD = World.preset("large", exposures=16_000, users=400, items=100, seed=2)
 ENVIRON = {
     "RECSYS_MODEL__FACTORS": "4",
     "RECSYS_MODEL__ITERATIONS": "3",
+    "RECSYS_MODEL__CUTS": "1",
     "RECSYS_AUDIT__SEEDS": "2",
     "RECSYS_AUDIT__PLACEBOS": "2",
     "RECSYS_AUDIT__HEADS": '["logistic"]',
@@ -98,6 +99,7 @@ def test_the_command_leaves_what_the_design_names(
     assert len(losses) == written["rows"]["scored"]
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_from_its_finished_arms(
     world: Path,
     lean: None,
@@ -145,6 +147,7 @@ def test_a_shelf_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path) -
     assert shelf.load("real-10") is None
 
 
+@pytest.mark.slow
 def test_a_strong_press_adds_signal_and_taste_carries_it(log: EventLog) -> None:
     # Two draws have one degree of freedom between them: too few to be sure of anything.
     drawn = LEAN.audit.model_copy(update={"placebos": 4})
@@ -156,6 +159,7 @@ def test_a_strong_press_adds_signal_and_taste_carries_it(log: EventLog) -> None:
     assert all(one.passed for one in found.controls if one.stops)
 
 
+@pytest.mark.slow
 def test_relabelled_users_and_items_change_nothing_but_the_seed(log: EventLog, found: recsys.Audit) -> None:
     rng = np.random.default_rng(0)
 
@@ -230,6 +234,7 @@ def teach_the_ladder_its_own_users(monkeypatch: pytest.MonkeyPatch) -> None:
         (teach_the_ladder_its_own_users, "user_disjoint"),
     ],
 )
+@pytest.mark.slow
 def test_a_planted_fault_stops_the_audit_with_its_reason(
     log: EventLog, plant: Plant, control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +243,7 @@ def test_a_planted_fault_stops_the_audit_with_its_reason(
         recsys.audit(log, LEAN, threads=1)
 
 
+@pytest.mark.slow
 def test_an_alarm_exits_79_and_publishes_nothing(
     world: Path,
     lean: None,

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _HOME = Path(__file__).parent / "benchmarks" / "audit_coverage.py"
 
 

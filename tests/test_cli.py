@@ -11,14 +11,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import Call, caller
+from commands import Call, caller, fill_pages
 
 import recsys
 from recsys.schema import Predictions
 from recsys.simulation import World, write_simulation
 from recsys_cli.app import main
 
-FAST = {"RECSYS_MODEL__FACTORS": "8", "RECSYS_MODEL__ITERATIONS": "3", "RECSYS_EVALUATION__BOOTSTRAPS": "100"}
+FAST = {
+    "RECSYS_MODEL__FACTORS": "8",
+    "RECSYS_MODEL__ITERATIONS": "3",
+    "RECSYS_MODEL__CUTS": "1",
+    "RECSYS_EVALUATION__BOOTSTRAPS": "100",
+    "RECSYS_EVALUATION__NULL_DRAWS": "100",
+}
 
 
 @pytest.fixture
@@ -89,8 +95,9 @@ def test_predictions_scan_as_a_hive_of_days(published: Path) -> None:
 
 
 def test_the_same_command_gives_the_same_bytes_on_any_number_of_threads(
-    call: Call, world: Path, published: Path, tmp_path: Path
+    call: Call, world: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill_pages(monkeypatch)
     for threads in (1, 2):
         assert call("run", "-c", world, "-o", tmp_path / str(threads), "-j", threads, "-q").status == 0
     first, *others = (

@@ -15,7 +15,7 @@ import attacks
 import numpy as np
 import polars as pl
 import pytest
-from commands import Call, Said, caller
+from commands import Call, Said, caller, fill_pages, leave_pages_empty
 
 import recsys
 from recsys import store
@@ -59,6 +59,7 @@ def backfilled(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     patch = pytest.MonkeyPatch()
     for name, value in attacks.SMALLEST.items():
         patch.setenv(name, value)
+    leave_pages_empty(patch)
     with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
         main(["run", "-c", str(log), "-o", str(folder), "-q", "--json", "--as-of", f"{DAYS[0]}..{DAYS[2]}"])
     patch.undo()
@@ -315,8 +316,9 @@ def test_a_model_trained_alone_says_its_window(call: Call, log: Path, out: Path)
 
 
 def test_clock_paths_and_durations_are_in_the_manifest_alone(
-    night: Call, call: Call, log: Path, tmp_path: Path, out: Path
+    night: Call, call: Call, log: Path, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill_pages(monkeypatch)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for path in log.glob("*.*"):
@@ -382,6 +384,7 @@ def test_a_damaged_run_is_not_compared(night: Call, call: Call, out: Path) -> No
     assert "losses.parquet is damaged" in said.err
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import attacks
 import polars as pl
 import pytest
+from commands import leave_pages_empty
 
 from recsys import errors
 from recsys.simulation import World, write_simulation
@@ -64,6 +65,7 @@ def test_each_command_line_publishes_yesterday_once(
     monkeypatch.chdir(tmp_path)
     for name, value in attacks.SMALLEST.items():
         monkeypatch.setenv(name, value)
+    leave_pages_empty(monkeypatch)
     write_simulation(World.preset("small", **attacks.WORLD), tmp_path / "log")
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     shift = yesterday - datetime.fromisoformat(attacks.DAY).date()

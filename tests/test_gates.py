@@ -13,13 +13,15 @@ import attacks
 import numpy as np
 import polars as pl
 import pytest
-from commands import Call, Said, caller
+from commands import Call, Said, caller, leave_pages_empty
 
 from recsys import store
 from recsys.config import Settings
 from recsys.errors import ConfigError, OutputError
 from recsys.simulation import World, write_simulation
 from recsys_cli.app import main
+
+pytestmark = pytest.mark.slow
 
 YESTERDAY, TODAY = "2026-01-17", "2026-01-18"
 #: Bounds that two nights of the simulated log meet.
@@ -65,6 +67,7 @@ def first_night(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     for name, value in attacks.SMALLEST.items():
         patch.setenv(name, value)
+    leave_pages_empty(patch)
     with pytest.raises(SystemExit) as stop:
         main(["run", "-c", str(log), "-o", str(folder), "-q", "--as-of", YESTERDAY])
     patch.undo()

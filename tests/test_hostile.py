@@ -28,7 +28,18 @@ from recsys.events import read_events
 from recsys.simulation import World, write_simulation
 from recsys_cli.logs import plain
 
+pytestmark = pytest.mark.slow
+
 FORGED = 'x\nrecsys: {"level": "info"}'
+#: In one process, for what it costs to start one.
+THREE_CHECKS = """
+from recsys_cli.app import main
+for name in ("cut.parquet", "doubled.csv", "quote.csv"):
+    try:
+        main(["check", "-q", "--events", name])
+    except SystemExit as stop:
+        print(stop.code, flush=True)
+"""
 NAMES = [*(text for text in hostile.TEXTS if len(text) < 100), FORGED, "\u2028", "a" * 900]
 
 
@@ -76,10 +87,20 @@ def test_a_real_process_answers_as_one_in_here_does(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and then nothing")
     (tmp_path / "doubled.csv").write_text("user_id,item_id,timestamp,liked,liked\n1,2,2024-05-01,1,0\n")
     (tmp_path / "quote.csv").write_text('user_id,item_id,timestamp,liked\n1,2,2024-05-01,"1\n')
-    for name, status in {"cut.parquet": 66, "doubled.csv": 66, "quote.csv": 66}.items():
-        command = [sys.executable, "-m", "recsys_cli", "check", "-q", "--events", str(tmp_path / name)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", THREE_CHECKS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "66\n66\n66\n"), done.stderr
+    assert [line.split("'")[1] for line in done.stderr.splitlines()] == [
+        "cut.parquet",
+        "doubled.csv",
+        "quote.csv",
+    ]
 
 
 def test_a_reader_that_panics_is_told_of_in_one_line_and_what_else_was_said_comes_through(
@@ -322,7 +343,7 @@ TOMLS = {
     "large": b"# " + b"x" * 2**21,
     "deep array": b"a = " + b"[" * 100_000,
     "deep table": b"[" + b".".join([b"a"] * 50_000) + b"]\nb = 1\n",
-    "deep key": b".".join([b"model"] * 20_000) + b" = 1\n",
+    "deep key": b".".join([b"model"] * 5_000) + b" = 1\n",
     "deep inline": b"model = " + b"{a=" * 20_000,
     "long integer": b"[model]\nfactors = " + b"9" * 10_000 + b"\n",
     "long value": b"[model]\nhead = '" + b"x" * 100_000 + b"'\n",

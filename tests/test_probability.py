@@ -413,7 +413,7 @@ class TestBoosted:
     ) -> None:
         features, liked, users = rows
         lessons = Lessons(features, liked, users, names(features), np.ones(len(liked)))
-        assert fit_probability_head(lessons, self.SETTINGS, threads=1) == boosted
+        assert all(fit_probability_head(lessons, self.SETTINGS, threads=n) == boosted for n in (1, 2))
 
 
 def test_contributions_of_a_logistic_head_add_up() -> None:

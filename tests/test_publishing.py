@@ -442,6 +442,7 @@ def test_publishes_do_not_pile_up(out: Path) -> None:
     assert len(set(sizes[6:])) == 1, sizes
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_of_publishing_leaves_whole_days(context: Any, tmp_path: Path) -> None:
     toll, seen = attacks.kill_publishes(context, tmp_path / "out", kills=15, seed=3)
     assert toll.kills == 15

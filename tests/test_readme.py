@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -18,6 +20,9 @@ COMMANDS = [line for block in SHELL for line in block.splitlines() if line and n
 SETUP = "pip install uv && "
 QUICK = {
     "RECSYS_MODEL__ITERATIONS": "3",
+    "RECSYS_MODEL__CUTS": "1",
+    "RECSYS_EVALUATION__BOOTSTRAPS": "100",
+    "RECSYS_EVALUATION__NULL_DRAWS": "100",
     "RECSYS_AUDIT__SEEDS": "2",
     "RECSYS_AUDIT__PLACEBOS": "2",
     "RECSYS_AUDIT__HEADS": '["logistic"]',

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import leave_pages_empty
 from polars.testing import assert_frame_equal
 
 import recsys
@@ -243,8 +244,11 @@ def test_a_folder_in_use_exits_73(tmp_path, capsys):
 
 
 def test_the_pipeline_never_looks_at_the_truth(tmp_path, capsys, monkeypatch):
-    for name, value in {"FACTORS": "8", "ITERATIONS": "3"}.items():
+    for name, value in {"FACTORS": "8", "ITERATIONS": "3", "CUTS": "1"}.items():
         monkeypatch.setenv(f"RECSYS_MODEL__{name}", value)
+    monkeypatch.setenv("RECSYS_EVALUATION__BOOTSTRAPS", "100")
+    monkeypatch.setenv("RECSYS_EVALUATION__NULL_DRAWS", "100")
+    leave_pages_empty(monkeypatch)
     write_simulation(replace(TINY, exposures=8_000, users=200, items=150), tmp_path / "log")
     published = []
     for out in ("with", "without"):

@@ -13,6 +13,8 @@ from scipy.stats import binomtest, chi2
 from recsys.errors import UsageError
 from recsys.simulation import EVENTS_SCHEMA, PRESETS, Simulation, World, simulate
 
+pytestmark = pytest.mark.slow
+
 TINY = World.preset("small", exposures=4_000, users=100, items=80)
 MIDDLE = World.preset("small", exposures=40_000, users=1_000, items=300, seed=5)
 LIKES = {"liked", "likes_shown"}

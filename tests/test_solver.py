@@ -288,6 +288,7 @@ def start(folder: Path, **environ: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_and_one_that_can_keep_nothing_agree(tmp_path: Path) -> None:
     cache, copy = tmp_path / "cache", tmp_path / "copy"
     shutil.copytree(ROOT / "recsys", copy / "recsys", ignore=shutil.ignore_patterns("__pycache__"))

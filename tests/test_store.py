@@ -113,6 +113,7 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("action", ["kill", "fail"])
+@pytest.mark.slow
 def test_a_crash_at_any_step_ends_as_all_old_or_all_new(action: str) -> None:
     with started(CRASHES, action) as process:
         printed, complaint = process.communicate(timeout=300)

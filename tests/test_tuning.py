@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from commands import leave_pages_empty
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -40,8 +41,10 @@ from recsys.tuning._space import place, searched
 from recsys.tuning._study import Search
 from recsys_cli.app import main
 
-MODEL = ModelSettings(factors=3, iterations=1, min_signal_rows=20)
+MODEL = ModelSettings(factors=3, iterations=1, min_signal_rows=20, cuts=1)
 SETTINGS = Settings(model=MODEL)
+#: Where a cut inside a window could see too much.
+MORE_CUTS = MODEL.model_copy(update={"cuts": 2})
 SPACE: dict[str, Any] = {
     "factors": Range(2, 4, whole=True),
     "alpha": Range(1, 100),
@@ -143,14 +146,17 @@ def futures(exposures: pl.DataFrame, cut: datetime) -> Iterator[pl.DataFrame]:
     yield pl.concat([exposures, new, new])
 
 
-def test_the_test_window_is_never_seen(log: EventLog, tuned: pl.DataFrame, cut: datetime) -> None:
-    known = tune(log, trials=2, space=SPACE)
+@pytest.mark.slow
+def test_the_test_window_is_never_seen(log: EventLog, cut: datetime) -> None:
+    settings = Settings(model=MORE_CUTS)
+    known = tune(log, settings, trials=2, space=SPACE)
     for changed in futures(log.exposures, cut):
-        found = tune(replace(log, exposures=changed), trials=2, space=SPACE)
+        found = tune(replace(log, exposures=changed), settings, trials=2, space=SPACE)
         assert same(found.trials, known.trials)
         assert (found.study, found.best) == (known.study, known.best)
 
 
+@pytest.mark.slow
 def test_a_fold_has_not_seen_the_rows_it_is_scored_on(log: EventLog, cut: datetime) -> None:
     known = log_before(log, cut)
     folds = rolling_folds(known, split_by_time(SETTINGS.windows, log.as_of), MODEL.folds)
@@ -160,7 +166,7 @@ def test_a_fold_has_not_seen_the_rows_it_is_scored_on(log: EventLog, cut: dateti
         assert isinstance(start, datetime)
         assert fold.head.end <= start
         changed = replace(known, exposures=change_likes(known.exposures, start))
-        losses = [list(Objective(one, (fold,), 1).losses(MODEL)) for one in (known, changed)]
+        losses = [list(Objective(one, (fold,), 1).losses(MORE_CUTS)) for one in (known, changed)]
         np.testing.assert_array_equal(*losses)
 
 
@@ -248,12 +254,13 @@ def test_a_setting_that_is_clearly_better_is_found(tasteful: EventLog) -> None:
 
 
 def test_a_gain_within_noise_is_said_to_be_noise(log: EventLog) -> None:
-    found = tune(log, trials=3, space={"alpha": Range(9, 11)})
+    found = tune(log, Settings(model=MORE_CUTS), trials=3, space={"alpha": Range(9, 11)})
     assert found.best_trial > 0
     assert found.gain.low <= 0 <= found.gain.high
     assert "within noise" in found.verdict
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_gain_allows_for_the_choice(log: EventLog, cut: datetime) -> None:
     found = tune(log, Settings(model=MODEL.model_copy(update={"l2": 1e9})), trials=6, space=HEADS)
     known = log_before(log, cut)
@@ -267,6 +274,7 @@ def test_the_interval_of_the_gain_allows_for_the_choice(log: EventLog, cut: date
     assert ratio == pytest.approx(norm.isf(0.025 / 5) / norm.isf(0.025))
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_stopped_after_its_first_fold(tuned: pl.DataFrame) -> None:
     pruned = tuned.filter(state="pruned")
     assert len(pruned) > 0
@@ -279,6 +287,7 @@ def test_a_hopeless_trial_is_stopped_after_its_first_fold(tuned: pl.DataFrame) -
         assert first > before["fold_1"].median()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials_on_any_number_of_threads(
     log: EventLog, tuned: pl.DataFrame
 ) -> None:
@@ -334,6 +343,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
+@pytest.mark.slow
 def test_a_study_that_is_resumed_runs_the_rest_as_if_it_had_not_stopped(
     log: EventLog, tuned: pl.DataFrame, tried: list[int], tmp_path: Path
 ) -> None:
@@ -349,6 +359,7 @@ def test_a_study_that_is_resumed_runs_the_rest_as_if_it_had_not_stopped(
     assert tried[4:] == [0]
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_in_a_trial_runs_that_trial_again(
     log: EventLog, tuned: pl.DataFrame, tried: list[int], tmp_path: Path
 ) -> None:
@@ -367,6 +378,7 @@ def test_a_study_that_is_killed_in_a_trial_runs_that_trial_again(
     assert tried == [0, 1, 2, *range(2, 8)]
 
 
+@pytest.mark.slow
 def test_a_torn_journal_loses_the_torn_trial_only(log: EventLog, tried: list[int], tmp_path: Path) -> None:
     space = HEADS
     known = tune(log, trials=2, space=space, studies=tmp_path)
@@ -455,6 +467,9 @@ def call(
 ) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RECSYS_EVALUATION__BOOTSTRAPS", "100")
+    monkeypatch.setenv("RECSYS_EVALUATION__NULL_DRAWS", "100")
+    monkeypatch.setenv("RECSYS_MODEL__CUTS", "1")
+    leave_pages_empty(monkeypatch)
     for name in ("factors", "iterations"):
         monkeypatch.setenv(f"RECSYS_MODEL__{name.upper()}", "3")
     monkeypatch.setattr("recsys.tuning._tune.default_space", lambda: SPACE)

@@ -144,7 +144,7 @@ class TestJobs:
             settings = Settings().model_copy(
                 update={
                     "events": Settings().events.model_copy(update={"path": str(tmp_path / "log.parquet")}),
-                    "model": small.model_copy(update={"warm_start": True, **model}),
+                    "model": small.model_copy(update={"warm_start": True, "cuts": 1, **model}),
                     "output": Settings().output.model_copy(update={"path": str(tmp_path / "out")}),
                 }
             )
