@@ -168,12 +168,12 @@ def test_what_may_not_be_read_is_one_line_and_no_usage_error(tmp_path: Path) -> 
 def test_a_folder_where_nothing_was_published_has_no_runs_to_list(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="^66$"):
+    with pytest.raises(SystemExit, match=r"^66$"):
         main(["runs", "list", "-o", str(tmp_path / "misspelt")])
     assert capsys.readouterr().err.endswith("has no runs: run `recsys run` first\n")
 
 
 def test_more_threads_than_any_machine_has_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^2$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         main(["doctor", "-j", "99999"])
     assert "--threads" in capsys.readouterr().err
