@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from commands import leave_pages_empty
 from jsonschema import Draft202012Validator
 
 import recsys
@@ -107,6 +108,7 @@ def test_a_killed_audit_goes_on_from_its_finished_arms(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    leave_pages_empty(monkeypatch)
     assert run("audit", "-c", world, "-o", tmp_path / "whole", "-q") == 0
     looked: list[str] = []
     honest = _trial.Bench.examine
