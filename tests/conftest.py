@@ -28,8 +28,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: The longest, in the order in which they begin, so that at the end no process waits for one of them.
 FIRST = [
-    *("spark_snapshots", "spark", "spark_cluster", "audit_runs", "readme", "audit_worlds", "cron", "cli"),
-    *("evaluation", "audit_laws", "model", "gates", "tuning", "solver", "audit_residual", "process"),
+    *(
+        "spark_snapshots",
+        "spark",
+        "spark_cluster",
+        "audit_runs",
+        "solver",
+        "process",
+        "tuning",
+        "audit_worlds",
+    ),
+    *("evaluation", "readme", "audit_residual", "simulation_knobs", "model", "cron", "gates", "cli"),
 ]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
