@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from recsys.audit._rows import AuditRows
 from recsys.features import as_numbers
@@ -151,6 +150,9 @@ def _spline(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         return unknown[:, None].astype(np.float64)
     inner = inner[(inner > low) & (inner < high)]
     knots = np.concatenate([np.full(4, low), inner, np.full(4, high)])
+    # It takes long to import, and most commands need none of it.
+    from scipy.interpolate import BSpline
+
     basis = BSpline.design_matrix(np.clip(x, low, high), knots, 3).toarray()[:, 1:]
     basis[unknown] = 0.0
     return np.column_stack([basis, unknown])

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from recsys.schema import CATEGORY, CREATOR, ITEM, LIKED, TIME, USER
 
@@ -67,6 +66,9 @@ def _spline(column: _Floats) -> list[_Floats]:
     if len(knots) <= _CUBIC:
         return []
     ends = [knots[0]] * _CUBIC, [knots[-1]] * _CUBIC
+    # It takes long to import, and most commands need none of it.
+    from scipy.interpolate import BSpline
+
     basis = BSpline.design_matrix(column, np.concatenate([ends[0], knots, ends[1]]), _CUBIC)
     return list(basis.toarray().T)
 

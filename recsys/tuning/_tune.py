@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from recsys.config import ModelSettings, Settings
 from recsys.errors import UsageError
@@ -215,7 +215,7 @@ def _gain(search: Search, tried: list[Any], best: Any, rows: pl.DataFrame) -> Es
     gain = paired_difference(search.losses(tried[0]), search.losses(best), distinct_codes(rows[USER]))
     entropy = float(binary_entropy(rows[LIKED].to_numpy().mean()))
     # Bonferroni: the best of many would often leave the interval of one comparison by luck.
-    wider = float(norm.isf(_TAIL / (len(tried) - 1)) / norm.isf(_TAIL))
+    wider = float(ndtri(_TAIL / (len(tried) - 1)) / ndtri(_TAIL))
     low, high = (gain.value + wider * (end - gain.value) for end in (gain.low, gain.high))
     return Estimate(gain.value / entropy, low / entropy, high / entropy)
 
