@@ -2,8 +2,7 @@
 
 Spark moves rows, the kernels are ours: executors hold batches of the log against the local reader's rules, and batches
 of users, each with all its rows, are folded where rows are events, and become small snapshots that the local code
-describes, scores and ranks. Only the
-factorisation is another: MLlib's ALS. recsys must be installed on every machine.
+describes, scores and ranks. Only the factorisation is another: MLlib's ALS. recsys must be installed on every machine.
 
 What it takes, on paper
 -----------------------
