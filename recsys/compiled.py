@@ -1,7 +1,5 @@
 """Functions -> machine code, kept for the next process; numba is imported where the first one is compiled."""
 
-# mypy does not know what numba makes of functions.
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The chains' inner loops, compiled: this module alone imports numba, which takes half a second."""
+"""The chains' inner loops, compiled: with this module comes numba, which takes half a second."""
 
 # mypy does not know what numba makes of functions, and numba has its own generator.
 # ruff: noqa: NPY002

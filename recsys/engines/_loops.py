@@ -1,4 +1,4 @@
-"""Conjugate gradients over blocks of rows, compiled: this module and `_lanes` alone import numba.
+"""Conjugate gradients over blocks of rows, compiled: with this module and `_lanes` comes numba.
 
 What is done for each entry works on addresses: arrays, in numba, are counted and their places checked for signs.
 """

@@ -1,4 +1,4 @@
-"""The inner loops of top-n, compiled: this module alone imports numba, which takes half a second.
+"""The inner loops of top-n, compiled: with this module comes numba, which takes half a second.
 
 A candidate is one number: its score, best first, in the upper half, and the caller's item below, so that the
 least is the best and ties go to the item that comes first. Its score may be a product's until the end.

@@ -87,7 +87,7 @@ class Snapshots:
             Earlier rows of `log` are let go of: snapshots are taken of the numbered ones.
 
         """
-        assert self.numbered
+        self.numbered = NumberedLog.of(self.log)
         self.log = replace(self.log, exposures=self.log.exposures.filter(pl.col(TIME) >= until))
 
     def at(

@@ -101,7 +101,7 @@ def seeded_difference(
     Raises
     ------
     UsageError
-        When the losses, users and items are not of equally many rows.
+        When the losses, users and items are not of equally many rows, or a loss is not finite.
 
     Notes
     -----

@@ -31,7 +31,7 @@ def train(job: Job) -> Result:
     """
     with opened(job) as run, placed(job) as place:
         log = place.read()
-        # What is not read any more is let go of.
+        # What is not read any more is let go of: columns, the log, and its numbers before the model becomes bytes.
         log = log.only(*FITTED_ON, *log.signals)
         snapshots = place.snapshots(log, remember=False)
         del log
